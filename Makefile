@@ -1,0 +1,49 @@
+# Everything runs in .venv, which the first target to need it makes.
+PYTHON ?= python3
+VENV   := .venv
+NNIE   := $(VENV)/bin/nnie
+PIP    := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: nnie test lint bench setup clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make nnie MODEL=retinaface SIZE=640   weights in, NNIE-ready network, cfg and report out"
+	@echo "     MODEL=file.onnx | spec.yaml       SIZE=640 | 480x640 (height x width)   IMAGES=folder"
+	@echo "make test                             the whole test suite"
+	@echo "make bench                            ratios against peers, bench.json"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "nnie-pipeline needs Python 3.10 or newer: $$($(PYTHON) --version) found; set PYTHON=python3.12 or the like" >&2; exit 2; }
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing nnie-pipeline into $(VENV)"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@echo "installing the test tools into $(VENV)"
+	@$(PIP) -e '.[test]'
+	@touch $@
+
+setup: $(VENV)/.run
+
+nnie: $(VENV)/.run
+	@$(NNIE) run $(if $(MODEL),"$(MODEL)",) $(if $(SIZE),--size "$(SIZE)",) $(if $(IMAGES),--images "$(IMAGES)",)
+
+lint: $(VENV)/.test
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+test: lint
+	@$(VENV)/bin/python -m pytest -n 2
+
+bench: $(VENV)/.test
+	@$(VENV)/bin/python -m tests.bench
+
+clean:
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""The Caffe format: schema, `Net`, files, shape inference."""

@@ -1,0 +1,1 @@
+"""Pictures to input blobs: geometry, channel order, raw planar files."""

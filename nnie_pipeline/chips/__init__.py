@@ -1,0 +1,1 @@
+"""NNIE rules and limits, as data, and the check against them."""

@@ -1,0 +1,1 @@
+"""Metrics of two dumps, layer by layer."""

@@ -1,0 +1,1 @@
+"""Running a `Net` and giving back any blob."""

@@ -1,0 +1,1 @@
+"""The vendor's files: cfg, image list, compiled models."""

@@ -1,0 +1,1 @@
+"""ONNX to a Caffe `Net`, exact or refused."""

@@ -1,0 +1,1 @@
+"""The number format, ranges and the simulation."""

@@ -1,0 +1,1 @@
+"""`Net` to `Net` passes, each verified."""

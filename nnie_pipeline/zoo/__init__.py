@@ -1,0 +1,1 @@
+"""One spec a model, and where its weights come from."""

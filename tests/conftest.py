@@ -1,0 +1,33 @@
+"""What the tests share, and the rule that a missing part is counted, never hidden."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+NO_SKIP = os.environ.get("NNIE_NO_SKIP") == "1"
+
+
+def missing(what: str) -> None:
+    """Skip the test because `what` is not there; with NNIE_NO_SKIP=1 fail instead."""
+    if NO_SKIP:
+        pytest.fail(f"NNIE_NO_SKIP=1, but {what} is missing")
+    pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of test data that NNIE_TEST_DATA names."""
+    folder = os.environ.get("NNIE_TEST_DATA")
+    if not folder:
+        missing("test data (set NNIE_TEST_DATA)")
+    return Path(str(folder))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        reasons = sorted({str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped})
+        terminalreporter.write_line(f"notice: {len(skipped)} tests skipped: {'; '.join(reasons)}")
