@@ -1,0 +1,269 @@
+"""Reading and writing `.prototxt` and `.caffemodel` files."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from google.protobuf import text_format
+from google.protobuf.message import DecodeError
+
+from nnie_pipeline.caffe.caffe_pb2 import (
+    TEST,
+    BlobProto,
+    LayerParameter,
+    NetParameter,
+    NetState,
+    NetStateRule,
+)
+from nnie_pipeline.caffe.net import Array, Layer, Net, Shape
+from nnie_pipeline.errors import InputError
+
+_LARGEST_PROTOTXT = 32 << 20
+_LARGEST_CAFFEMODEL = (2 << 30) - 1
+_FIRST_OWN_FIELD = 20001
+_NOT_PARAMS = frozenset(
+    {"name", "type", "bottom", "top", "phase", "loss_weight", "param", "blobs",
+     "propagate_down", "include", "exclude", "loss_param"}
+)  # fmt: skip
+
+
+def read_net(prototxt: Path, caffemodel: Path | None = None) -> Net:
+    """The network of a prototxt, with weights when `caffemodel` is given.
+
+    Raises:
+        InputError: a file that cannot be read, is no prototxt or caffemodel, or a
+            caffemodel that lacks a layer's weights.
+    """
+    proto = _read_prototxt(prototxt)
+    net = _to_net(proto, prototxt)
+    if caffemodel is not None:
+        blobs = _read_weights(caffemodel)
+        for layer in net.layers:
+            layer.weights = blobs.get(layer.name, [])
+    return net
+
+
+def write_net(net: Net, prototxt: Path, caffemodel: Path) -> None:
+    """Write `net` as a prototxt and a caffemodel; the names in place are restored."""
+    names = caffe_names(net)
+    proto = NetParameter(name=net.name)
+    for blob, shape in net.inputs.items():
+        proto.input.append(names[blob])
+        proto.input_shape.add().dim.extend(shape)
+    weights = NetParameter(name=net.name)
+    for layer in net.layers:
+        entry = proto.layer.add()
+        entry.CopyFrom(layer.params)
+        entry.name = layer.name
+        entry.type = layer.type
+        entry.bottom.extend(names[x] for x in layer.bottoms)
+        entry.top.extend(names[x] for x in layer.tops)
+        stored = weights.layer.add()
+        stored.CopyFrom(entry)
+        for field, _ in stored.ListFields():
+            if field.number >= _FIRST_OWN_FIELD:
+                stored.ClearField(field.name)  # type: ignore[arg-type]
+        for array in layer.weights:
+            _store(array, stored.blobs.add())
+    prototxt.write_text(text_format.MessageToString(proto), encoding="utf-8")
+    caffemodel.write_bytes(weights.SerializeToString())
+
+
+def caffe_names(net: Net) -> dict[str, str]:
+    """The blob name of every value in the written prototxt.
+
+    A chain of in-place layers shares the name of its last value when that is an output of
+    the network, else the name of its first.
+    """
+    chains: dict[str, list[str]] = {x: [x] for x in net.values()}
+    for layer in net.layers:
+        if layer.in_place:
+            chain = chains[layer.bottoms[0]]
+            chain.append(layer.tops[0])
+            chains[layer.tops[0]] = chain
+    outputs = set(net.outputs)
+    return {x: c[-1] if c[-1] in outputs else c[0] for x, c in chains.items()}
+
+
+def _read_prototxt(path: Path) -> NetParameter:
+    data = _read_bytes(path, "prototxt", _LARGEST_PROTOTXT)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not a prototxt: byte {error.start} is not text; give the network's "
+            "prototxt here and its weights as the caffemodel"
+        ) from error
+    proto = NetParameter()
+    try:
+        text_format.Parse(text, proto)
+    except (text_format.ParseError, RecursionError) as error:
+        raise InputError(f"{path} is not a Caffe network: line {error}") from error
+    if not proto.layer:
+        raise InputError(
+            f"{path} holds no layer {{ ... }}; if it has old-style layers {{ type: ENUM }}, "
+            "upgrade it with Caffe's upgrade_net_proto_text"
+        )
+    return proto
+
+
+def _to_net(proto: NetParameter, path: Path) -> Net:
+    inputs = _header_inputs(proto, path)
+    layers: list[Layer] = []
+    current: dict[str, str] = {x: x for x in inputs}
+    for entry in proto.layer:
+        if not _in_test_phase(entry):
+            continue
+        if entry.type == "Input":
+            for top, shape in zip(entry.top, _input_shapes(entry, path), strict=True):
+                inputs[top] = shape
+                current[top] = top
+            continue
+        missing = [x for x in entry.bottom if x not in current]
+        if missing:
+            raise InputError(
+                f"{path}: layer {entry.name} reads blob {missing[0]}, which no layer before it "
+                "makes; check the bottom's name and the order of the layers"
+            )
+        bottoms = [current[x] for x in entry.bottom]
+        layer = Layer(entry.name, entry.type, bottoms, [], _params_of(entry), origin=(entry.name,))
+        _add_tops(layer, list(entry.top), current, layers, inputs, path)
+        layers.append(layer)
+    if not inputs:
+        raise InputError(f"{path}: the network has no input; add input and input_shape")
+    read = {x for layer in layers for x in layer.bottoms}
+    made = [x for layer in layers for x in layer.tops]
+    return Net(proto.name or path.stem, inputs, layers, [x for x in made if x not in read])
+
+
+def _add_tops(
+    layer: Layer,
+    tops: list[str],
+    current: dict[str, str],
+    layers: list[Layer],
+    inputs: dict[str, Shape],
+    path: Path,
+) -> None:
+    """Name the layer's tops; a value that is overwritten becomes BLOB@PRODUCER."""
+    for top in tops:
+        old = current.get(top)
+        if old is not None:
+            if old not in layer.bottoms:
+                raise InputError(
+                    f"{path}: layers make the blob {top} twice (again in {layer.name}); only a "
+                    "layer that reads a blob may overwrite it: rename one of the tops"
+                )
+            if old in inputs:
+                inputs[f"{top}@input"] = inputs.pop(old)
+                renamed = f"{top}@input"
+            else:
+                maker = next(x for x in reversed(layers) if old in x.tops)
+                renamed = f"{top}@{maker.name}"
+            for other in [*layers, layer]:
+                other.bottoms = [renamed if x == old else x for x in other.bottoms]
+                other.tops = [renamed if x == old else x for x in other.tops]
+            layer.in_place = True
+        layer.tops.append(top)
+        current[top] = top
+
+
+def _header_inputs(proto: NetParameter, path: Path) -> dict[str, Shape]:
+    shapes = [tuple(x.dim) for x in proto.input_shape]
+    if not shapes and proto.input_dim:
+        dims = list(proto.input_dim)
+        shapes = [tuple(dims[i : i + 4]) for i in range(0, len(dims), 4)]
+    if len(shapes) != len(proto.input):
+        raise InputError(
+            f"{path}: {len(proto.input)} inputs but {len(shapes)} input shapes; give every input "
+            "one input_shape"
+        )
+    for name, shape in zip(proto.input, shapes, strict=True):
+        _check_input(name, shape, path)
+    return dict(zip(proto.input, shapes, strict=True))
+
+
+def _input_shapes(entry: LayerParameter, path: Path) -> list[Shape]:
+    shapes = [tuple(x.dim) for x in entry.input_param.shape]
+    if len(shapes) == 1:
+        shapes *= len(entry.top)
+    if len(shapes) != len(entry.top):
+        raise InputError(
+            f"{path}: Input layer {entry.name} has {len(entry.top)} tops but {len(shapes)} shapes"
+        )
+    for top, shape in zip(entry.top, shapes, strict=True):
+        _check_input(top, shape, path)
+    return shapes
+
+
+def _check_input(name: str, shape: Shape, path: Path) -> None:
+    if not shape or min(shape) < 1 or math.prod(shape) > 1 << 28:
+        raise InputError(
+            f"{path}: input {name} has the shape {list(shape)}; write dims of 1 and up"
+        )
+
+
+def _in_test_phase(entry: LayerParameter) -> bool:
+    """Whether the layer belongs to the deployed network (Caffe's include/exclude rules)."""
+    state = NetState(phase=TEST)
+    if entry.include:
+        return any(_meets(state, x) for x in entry.include)
+    return not any(_meets(state, x) for x in entry.exclude)
+
+
+def _meets(state: NetState, rule: NetStateRule) -> bool:
+    if rule.HasField("phase") and rule.phase != state.phase:
+        return False
+    if rule.HasField("min_level") and state.level < rule.min_level:
+        return False
+    if rule.HasField("max_level") and state.level > rule.max_level:
+        return False
+    return not rule.stage
+
+
+def _params_of(entry: LayerParameter) -> LayerParameter:
+    params = LayerParameter()
+    params.CopyFrom(entry)
+    for name in _NOT_PARAMS:
+        params.ClearField(name)  # type: ignore[arg-type]
+    return params
+
+
+def _read_weights(path: Path) -> dict[str, list[Array]]:
+    data = _read_bytes(path, "caffemodel", _LARGEST_CAFFEMODEL)
+    proto = NetParameter()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError as error:
+        raise InputError(f"{path} is not a caffemodel or is truncated: {error}") from error
+    if not any(x.blobs for x in proto.layer):
+        raise InputError(f"{path} holds no weights of layer {{ ... }} entries")
+    return {x.name: [_load(b, x.name, path) for b in x.blobs] for x in proto.layer if x.blobs}
+
+
+def _load(blob: BlobProto, layer: str, path: Path) -> Array:
+    if blob.HasField("shape"):
+        shape = tuple(blob.shape.dim)
+    else:
+        shape = (blob.num, blob.channels, blob.height, blob.width)
+    values = np.array(blob.data if blob.data else blob.double_data, dtype=np.float32)
+    if math.prod(shape) != values.size or any(x < 0 for x in shape):
+        raise InputError(
+            f"{path}: layer {layer} has {values.size} weights for the shape {list(shape)}"
+        )
+    return values.reshape(shape)
+
+
+def _store(array: Array, blob: BlobProto) -> None:
+    blob.shape.dim.extend(array.shape)
+    blob.data.extend(np.ascontiguousarray(array, dtype=np.float32).ravel().tolist())
+
+
+def _read_bytes(path: Path, what: str, largest: int) -> bytes:
+    try:
+        if path.stat().st_size > largest:
+            raise InputError(f"{what} {path} is larger than {largest} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {what} {path}: {error.strerror}") from error

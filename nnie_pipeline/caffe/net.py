@@ -1,0 +1,109 @@
+"""`Net`: a Caffe network in which every value has a name of its own.
+
+Caffe lets a layer overwrite its bottom ("in place"), so one blob name stands for several
+values. Passes and layer-by-layer comparison need each value named once; reading a
+prototxt therefore renames the overwritten values and writing one restores Caffe's form
+(see `nnie_pipeline.caffe.files`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
+
+Shape = tuple[int, ...]
+Array = npt.NDArray[np.float32]
+
+IN_PLACE_TYPES = frozenset(
+    {"BatchNorm", "Scale", "Bias", "ReLU", "Sigmoid", "TanH", "PReLU", "RReLU", "AbsVal", "ELU",
+     "BNLL", "Power", "Exp", "Log", "Threshold", "Dropout"}
+)  # fmt: skip
+"""Layers of one bottom and one top of the same shape that Caffe can compute in place."""
+
+
+@dataclass
+class Layer:
+    """One Caffe layer.
+
+    `bottoms` and `tops` name values of the `Net`; `params` carries only the `*_param`
+    message of the layer's type; `weights` are its float32 blobs in Caffe's order and
+    layout. `in_place` asks the writer to give the top its bottom's name. `origin` says
+    what the layer came from: an ONNX node or Caffe layer, then the passes that touched it.
+    """
+
+    name: str
+    type: str
+    bottoms: list[str]
+    tops: list[str]
+    params: LayerParameter = field(default_factory=LayerParameter)
+    weights: list[Array] = field(default_factory=list)
+    in_place: bool = False
+    origin: tuple[str, ...] = ()
+
+    def copy(self) -> Layer:
+        """An independent layer; the weight arrays are shared, passes replace them."""
+        params = LayerParameter()
+        params.CopyFrom(self.params)
+        return Layer(
+            self.name, self.type, list(self.bottoms), list(self.tops), params,
+            list(self.weights), self.in_place, self.origin,
+        )  # fmt: skip
+
+
+@dataclass
+class Net:
+    """A network: inputs with their fixed shapes (N first), layers in order, outputs in order."""
+
+    name: str
+    inputs: dict[str, Shape]
+    layers: list[Layer]
+    outputs: list[str]
+
+    def copy(self) -> Net:
+        """An independent network that shares the weight arrays."""
+        return Net(
+            self.name, dict(self.inputs), [x.copy() for x in self.layers], list(self.outputs)
+        )
+
+    def producers(self) -> dict[str, Layer]:
+        """The layer that makes each value."""
+        return {top: layer for layer in self.layers for top in layer.tops}
+
+    def consumers(self) -> dict[str, list[Layer]]:
+        """The layers that read each value, in order; a value nobody reads has no entry."""
+        readers: dict[str, list[Layer]] = {}
+        for layer in self.layers:
+            for bottom in dict.fromkeys(layer.bottoms):
+                readers.setdefault(bottom, []).append(layer)
+        return readers
+
+    def values(self) -> Iterator[str]:
+        """Every value: inputs first, then tops in execution order."""
+        yield from self.inputs
+        for layer in self.layers:
+            yield from layer.tops
+
+    def rename(self, old: str, new: str) -> None:
+        """Give the value `old` the name `new` wherever it stands."""
+        if old in self.inputs:
+            self.inputs = {new if k == old else k: v for k, v in self.inputs.items()}
+        for layer in self.layers:
+            layer.bottoms = [new if x == old else x for x in layer.bottoms]
+            layer.tops = [new if x == old else x for x in layer.tops]
+        self.outputs = [new if x == old else x for x in self.outputs]
+
+    def find(self, name: str) -> Layer:
+        """The layer called `name`.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(name)

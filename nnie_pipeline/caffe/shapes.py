@@ -1,0 +1,334 @@
+"""Shape inference with Caffe's own rounding, one small function a layer type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from nnie_pipeline.caffe.net import Layer, Net, Shape
+from nnie_pipeline.caffe.windows import (
+    conv_output,
+    conv_window,
+    deconv_output,
+    pool_output,
+    pool_window,
+)
+from nnie_pipeline.errors import InputError
+
+Rule = Callable[[Layer, list[Shape]], list[Shape]]
+
+
+class ShapeError(InputError):
+    """A layer cannot take the shapes of its bottoms."""
+
+
+def infer(net: Net, inputs: dict[str, Shape] | None = None) -> dict[str, Shape]:
+    """The shape of every value of `net`, with other input shapes when given.
+
+    Raises:
+        ShapeError: names the layer, the shapes and what does not fit.
+    """
+    shapes: dict[str, Shape] = dict(inputs or net.inputs)
+    for layer in net.layers:
+        bottoms = [shapes[x] for x in layer.bottoms]
+        shapes.update(zip(layer.tops, layer_shapes(layer, bottoms), strict=True))
+    return shapes
+
+
+def layer_shapes(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    """The shapes of the layer's tops.
+
+    Raises:
+        ShapeError: as `infer`.
+    """
+    rule = _RULES.get(layer.type)
+    if rule is None:
+        raise ShapeError(f"layer {layer.name}: the type {layer.type} is not known")
+    try:
+        tops = rule(layer, bottoms)
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        described = " and ".join(_text(x) for x in bottoms) or "nothing"
+        raise ShapeError(
+            f"layer {layer.name} ({layer.type}) cannot take {described}: {error}"
+        ) from error
+    for shape in tops:
+        if any(x < 1 for x in shape):
+            raise ShapeError(
+                f"layer {layer.name} ({layer.type}) makes {_text(shape)} of "
+                f"{' and '.join(_text(x) for x in bottoms)}: the map is smaller than the window; "
+                "use a larger input size"
+            )
+    return tops
+
+
+def axis_of(value: int, shape: Shape) -> int:
+    """A Caffe axis, counted from the end when negative, as an index into `shape`.
+
+    Raises:
+        ValueError: out of range.
+    """
+    if not -len(shape) <= value < len(shape):
+        raise ValueError(f"axis {value} of a blob of {len(shape)} axes")
+    return value % len(shape)
+
+
+def concat_axis(layer: Layer) -> int:
+    """The axis of a Concat: `axis`, or the older `concat_dim`."""
+    param = layer.params.concat_param
+    return param.concat_dim if param.HasField("concat_dim") else param.axis
+
+
+def slice_axis(layer: Layer) -> int:
+    """The axis of a Slice: `axis`, or the older `slice_dim`."""
+    param = layer.params.slice_param
+    return param.slice_dim if param.HasField("slice_dim") else param.axis
+
+
+def _text(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+def _same(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    return [bottoms[0] for _ in layer.tops]
+
+
+def _convolution(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    param = layer.params.convolution_param
+    channels = param.num_output or bottoms[0][1]
+    if layer.type != "DepthwiseConv" and bottoms[0][1] % param.group:
+        raise ValueError(f"{bottoms[0][1]} channels do not split into {param.group} groups")
+    size = conv_output(conv_window(param), bottoms[0][2:4])  # type: ignore[arg-type]
+    _check_weights(layer, bottoms[0][1], channels)
+    return [(bottoms[0][0], channels, *size)]
+
+
+def _deconvolution(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    param = layer.params.convolution_param
+    size = deconv_output(conv_window(param), bottoms[0][2:4])  # type: ignore[arg-type]
+    return [(bottoms[0][0], param.num_output, *size)]
+
+
+def _check_weights(layer: Layer, channels: int, filters: int) -> None:
+    if not layer.weights:
+        return
+    group = channels if layer.type == "DepthwiseConv" else layer.params.convolution_param.group
+    expected = (filters, channels // group, *conv_window(layer.params.convolution_param).kernel)
+    if layer.weights[0].shape != expected:
+        raise ValueError(f"its weights are {_text(layer.weights[0].shape)}, not {_text(expected)}")
+
+
+def _pooling(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    size = bottoms[0][2], bottoms[0][3]
+    window = pool_window(layer.params.pooling_param, size)
+    return [(*bottoms[0][:2], *pool_output(window, size))] * len(layer.tops)
+
+
+def _inner_product(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    param = layer.params.inner_product_param
+    axis = axis_of(param.axis, bottoms[0])
+    count = math.prod(bottoms[0][axis:])
+    if layer.weights and layer.weights[0].size != count * param.num_output:
+        raise ValueError(
+            f"its weights are for {layer.weights[0].size // max(param.num_output, 1)} values, "
+            f"not {count}"
+        )
+    return [(*bottoms[0][:axis], param.num_output)]
+
+
+def _eltwise(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    if any(x != bottoms[0] for x in bottoms):
+        raise ValueError("the bottoms of an Eltwise must have one shape")
+    return [bottoms[0]]
+
+
+def _concat(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    axis = axis_of(concat_axis(layer), bottoms[0])
+    rest = [x[:axis] + x[axis + 1 :] for x in bottoms]
+    if any(x != rest[0] for x in rest):
+        raise ValueError(f"the bottoms of a Concat may differ along axis {axis} only")
+    total = sum(x[axis] for x in bottoms)
+    return [(*bottoms[0][:axis], total, *bottoms[0][axis + 1 :])]
+
+
+def slice_points(layer: Layer, length: int) -> list[int]:
+    """Where a Slice cuts an axis of `length`, with 0 and the end."""
+    points = list(layer.params.slice_param.slice_point)
+    if not points:
+        if length % len(layer.tops):
+            raise ValueError(f"{length} does not split into {len(layer.tops)} equal parts")
+        step = length // len(layer.tops)
+        points = list(range(step, length, step))
+    if len(points) != len(layer.tops) - 1:
+        raise ValueError(f"{len(points)} slice points for {len(layer.tops)} tops")
+    return [0, *points, length]
+
+
+def _slice(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    axis = axis_of(slice_axis(layer), bottoms[0])
+    points = slice_points(layer, bottoms[0][axis])
+    return [
+        (*bottoms[0][:axis], end - start, *bottoms[0][axis + 1 :])
+        for start, end in zip(points, points[1:], strict=False)
+    ]
+
+
+def _reshape(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    param = layer.params.reshape_param
+    bottom = bottoms[0]
+    start = param.axis if param.axis >= 0 else len(bottom) + param.axis + 1
+    end = len(bottom) if param.num_axes == -1 else start + param.num_axes
+    if not 0 <= start <= end <= len(bottom):
+        raise ValueError(f"axis {param.axis} and num_axes {param.num_axes}")
+    target = [bottom[start + i] if x == 0 else x for i, x in enumerate(param.shape.dim)]
+    if target.count(-1) == 1:
+        known = math.prod(x for x in target if x != -1)
+        inner = math.prod(bottom[start:end])
+        if known == 0 or inner % known:
+            raise ValueError(f"{inner} values do not divide by {known}")
+        target[target.index(-1)] = inner // known
+    shape = (*bottom[:start], *target, *bottom[end:])
+    if math.prod(shape) != math.prod(bottom):
+        raise ValueError(f"{math.prod(bottom)} values do not fill {_text(shape)}")
+    return [shape]
+
+
+def _flatten(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    param = layer.params.flatten_param
+    start = axis_of(param.axis, bottoms[0])
+    end = axis_of(param.end_axis, bottoms[0])
+    if end < start:
+        raise ValueError(f"end_axis {param.end_axis} lies before axis {param.axis}")
+    inner = math.prod(bottoms[0][start : end + 1])
+    return [(*bottoms[0][:start], inner, *bottoms[0][end + 1 :])]
+
+
+def permute_order(layer: Layer, rank: int) -> list[int]:
+    """The full order of a Permute; axes that are not named follow in their old order."""
+    order = list(layer.params.permute_param.order)
+    if len(set(order)) != len(order) or any(x >= rank for x in order):
+        raise ValueError(f"order {order}")
+    return order + [x for x in range(rank) if x not in order]
+
+
+def _permute(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    return [tuple(bottoms[0][x] for x in permute_order(layer, len(bottoms[0])))]
+
+
+def crop_offsets(layer: Layer, bottom: Shape, like: Shape) -> list[int]:
+    """Where a Crop starts on each axis (0 on axes before its own)."""
+    param = layer.params.crop_param
+    axis = axis_of(param.axis, bottom)
+    given = list(param.offset)
+    offsets = [0] * len(bottom)
+    for i in range(axis, len(bottom)):
+        if given:
+            offsets[i] = given[0] if len(given) == 1 else given[i - axis]
+        if offsets[i] + like[i] > bottom[i]:
+            raise ValueError(f"offset {offsets[i]} and {like[i]} exceed {bottom[i]} on axis {i}")
+    return offsets
+
+
+def _crop(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    bottom, like = bottoms
+    crop_offsets(layer, bottom, like)
+    axis = axis_of(layer.params.crop_param.axis, bottom)
+    return [(*bottom[:axis], *like[axis:])]
+
+
+def _softmax(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    axis_of(layer.params.softmax_param.axis, bottoms[0])
+    return [bottoms[0]]
+
+
+def _reduction(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    return [bottoms[0][: axis_of(layer.params.reduction_param.axis, bottoms[0])]]
+
+
+def _crelu(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    return [(bottoms[0][0], 2 * bottoms[0][1], *bottoms[0][2:])]
+
+
+def _upsample(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    param = layer.params.upsample_param
+    height = param.upsample_h or bottoms[0][2] * (param.scale_h or param.scale)
+    width = param.upsample_w or bottoms[0][3] * (param.scale_w or param.scale)
+    return [(*bottoms[0][:2], height, width)]
+
+
+def _pass_through(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    param = layer.params.pass_through_param
+    n, c, h, w = bottoms[0]
+    if h % param.block_height or w % param.block_width:
+        raise ValueError(f"blocks of {param.block_height}x{param.block_width} do not divide it")
+    channels = c * param.block_height * param.block_width
+    return [(n, channels, h // param.block_height, w // param.block_width)]
+
+
+def _spp(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    bins = sum(4**i for i in range(layer.params.spp_param.pyramid_height))
+    return [(bottoms[0][0], bottoms[0][1] * bins)]
+
+
+def _roi_pooling(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    param = layer.params.roi_pooling_param
+    return [(bottoms[1][0], bottoms[0][1], param.pooled_h, param.pooled_w)]
+
+
+def _psroi_pooling(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    param = layer.params.psroi_pooling_param
+    return [(bottoms[1][0], param.output_dim, param.group_size, param.group_size)]
+
+
+def _recurrent(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    width = layer.params.recurrent_param.num_output
+    tops: list[Shape] = [(*bottoms[0][:2], width)]
+    return tops + [(1, bottoms[0][1], width)] * (len(layer.tops) - 1)
+
+
+def _mat_mul(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    return [(*bottoms[0][:-1], bottoms[1][-2])]
+
+
+def _custom(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    return [(1, *x.dim) for x in layer.params.custom_param.shape]
+
+
+def _tile(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    axis = axis_of(layer.params.tile_param.axis, bottoms[0])
+    tiles = layer.params.tile_param.tiles
+    return [tuple(x * tiles if i == axis else x for i, x in enumerate(bottoms[0]))]
+
+
+_RULES: dict[str, Rule] = {
+    "Convolution": _convolution,
+    "DepthwiseConv": _convolution,
+    "Deconvolution": _deconvolution,
+    "Pooling": _pooling,
+    "InnerProduct": _inner_product,
+    "Eltwise": _eltwise,
+    "Concat": _concat,
+    "Slice": _slice,
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+    "Permute": _permute,
+    "Crop": _crop,
+    "Softmax": _softmax,
+    "Reduction": _reduction,
+    "CReLU": _crelu,
+    "Upsample": _upsample,
+    "PassThrough": _pass_through,
+    "SPP": _spp,
+    "ROIPooling": _roi_pooling,
+    "PSROIPooling": _psroi_pooling,
+    "LSTM": _recurrent,
+    "RNN": _recurrent,
+    "MatMul": _mat_mul,
+    "Custom": _custom,
+    "Tile": _tile,
+    **dict.fromkeys(
+        ("AbsVal", "BNLL", "BatchNorm", "Bias", "Dropout", "ELU", "Exp", "LRN", "Log", "MVN",
+         "Normalize", "PReLU", "Power", "RReLU", "ReLU", "Scale", "Sigmoid", "Split", "TanH",
+         "Threshold"),
+        _same,
+    ),
+}  # fmt: skip
