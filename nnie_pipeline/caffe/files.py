@@ -74,8 +74,8 @@ def write_net(net: Net, prototxt: Path, caffemodel: Path) -> None:
 def caffe_names(net: Net) -> dict[str, str]:
     """The blob name of every value in the written prototxt.
 
-    A chain of in-place layers shares the name of its last value when that is an output of
-    the network, else the name of its first.
+    The values of a chain of in-place layers share the name of the last of them: what Caffe
+    leaves in the blob.
     """
     chains: dict[str, list[str]] = {x: [x] for x in net.values()}
     for layer in net.layers:
@@ -83,8 +83,7 @@ def caffe_names(net: Net) -> dict[str, str]:
             chain = chains[layer.bottoms[0]]
             chain.append(layer.tops[0])
             chains[layer.tops[0]] = chain
-    outputs = set(net.outputs)
-    return {x: c[-1] if c[-1] in outputs else c[0] for x, c in chains.items()}
+    return {value: chain[-1] for value, chain in chains.items()}
 
 
 def _read_prototxt(path: Path) -> NetParameter:
