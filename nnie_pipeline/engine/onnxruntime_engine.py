@@ -1,0 +1,61 @@
+"""The embedded engine: a `Net` run by onnxruntime, any value obtainable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from nnie_pipeline.caffe.net import Array, Net
+from nnie_pipeline.engine.to_onnx import to_onnx
+from nnie_pipeline.errors import InputError
+
+
+class Session:
+    """A network ready to run; `values` names what a run gives back (default: the outputs).
+
+    Inputs and results are float32 arrays with the shapes of the `Net`.
+    """
+
+    def __init__(self, net: Net, values: Sequence[str] | None = None) -> None:
+        wanted = list(net.outputs if values is None else values)
+        model = to_onnx(net, wanted)
+        self._inputs = dict(net.inputs)
+        self._computed = [x.name for x in model.graph.output]
+        self._session = open_session(model.SerializeToString())
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The wanted values for `inputs`, in the network's order.
+
+        Raises:
+            InputError: an input is missing or has another shape.
+        """
+        for name, shape in self._inputs.items():
+            given = inputs.get(name)
+            if given is None or given.shape != shape:
+                found = "missing" if given is None else f"of shape {list(given.shape)}"
+                raise InputError(f"the network's input {name} is {list(shape)}; it is {found}")
+        feed = {x: np.ascontiguousarray(inputs[x], dtype=np.float32) for x in self._inputs}
+        results: list[Array] = self._session.run(self._computed, feed) if self._computed else []
+        return dict(zip(self._computed, results, strict=True))
+
+
+def open_session(model: bytes | str) -> Any:
+    """An onnxruntime session for CPU with settings for many small sessions side by side.
+
+    Spinning worker threads of one session take the cores from the next, so they do not spin.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count() or 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def all_values(net: Net) -> list[str]:
+    """Every value that a layer makes, in execution order."""
+    return [x for layer in net.layers for x in layer.tops]

@@ -1,0 +1,219 @@
+"""What a converter sees of the ONNX graph, and where it puts its Caffe layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
+from nnie_pipeline.caffe.net import Array, Layer, Net, Shape
+from nnie_pipeline.errors import NotExpressibleError
+
+
+@dataclass(frozen=True)
+class Node:
+    """An ONNX node with its attributes as plain Python values."""
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+
+    @staticmethod
+    def of(proto: onnx.NodeProto) -> Node:
+        """The node of a protobuf message; unnamed nodes are called after their output."""
+        attributes = {x.name: helper.get_attribute_value(x) for x in proto.attribute}
+        decoded = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
+        name = proto.name or next((x for x in proto.output if x), proto.op_type)
+        return Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), decoded)
+
+    def get(self, attribute: str, default: Any) -> Any:
+        """The attribute's value, or `default`."""
+        return self.attributes.get(attribute, default)
+
+    def input(self, index: int) -> str:
+        """The name of an input, or "" when it is left out."""
+        return self.inputs[index] if index < len(self.inputs) else ""
+
+
+@dataclass
+class Graph:
+    """The graph under conversion: constants and shapes by ONNX name, layers made so far."""
+
+    opset: int
+    shapes: dict[str, Shape]
+    constants: dict[str, npt.NDArray[Any]]
+    net: Net
+    blobs: dict[str, str] = field(default_factory=dict)
+    _used: set[str] = field(default_factory=set)
+
+    def is_constant(self, name: str) -> bool:
+        """Whether the input is a weight."""
+        return name in self.constants
+
+    def constant(self, node: Node, index: int) -> npt.NDArray[Any] | None:
+        """The value of an input that is a weight; None when the input is left out.
+
+        Raises:
+            NotExpressibleError: the input is computed by the network.
+        """
+        name = node.input(index)
+        if not name:
+            return None
+        if name not in self.constants:
+            self.refuse(
+                node,
+                f"its input {name} is computed by the network, Caffe needs it as a constant",
+                "export the model with a fixed value there",
+            )
+        return self.constants[name]
+
+    def weight(self, node: Node, index: int) -> Array | None:
+        """As `constant`, as float32."""
+        value = self.constant(node, index)
+        return None if value is None else np.asarray(value, dtype=np.float32)
+
+    def shape(self, node: Node, name: str) -> Shape:
+        """The shape of a value.
+
+        Raises:
+            NotExpressibleError: it is not known at the fixed input size.
+        """
+        if name not in self.shapes:
+            self.refuse(
+                node,
+                f"the shape of {name} depends on the data",
+                "export the model so that shapes follow from the input size alone",
+            )
+        return self.shapes[name]
+
+    def blob(self, node: Node, name: str) -> str:
+        """The Caffe value that holds an ONNX value.
+
+        Raises:
+            NotExpressibleError: it is a constant, which Caffe cannot feed to this layer.
+        """
+        if name not in self.blobs:
+            self.refuse(
+                node,
+                f"its input {name} is a constant, Caffe's layer takes computed blobs only",
+                "fold the constant into the layer before",
+            )
+        return self.blobs[name]
+
+    def name_for(self, onnx_name: str) -> str:
+        """A free layer name that still tells the ONNX name."""
+        base = readable_name(onnx_name)
+        name = base
+        number = 1
+        while name in self._used:
+            number += 1
+            name = f"{base}_{number}"
+        self._used.add(name)
+        return name
+
+    def add(
+        self,
+        node: Node,
+        kind: str,
+        bottoms: Sequence[str],
+        weights: Sequence[Array] = (),
+        params: LayerParameter | None = None,
+        tops: Sequence[str] | None = None,
+        suffix: str = "",
+    ) -> str:
+        """Append a layer for `node` and give back its first top.
+
+        `bottoms` are Caffe values. `tops` are the ONNX outputs it makes (default: the
+        node's first); a layer that only prepares another passes `suffix` instead and
+        makes a value of its own.
+        """
+        if suffix:
+            layer_name = self.name_for(f"{node.outputs[0]}_{suffix}")
+            values = [layer_name]
+        else:
+            made = list(tops or node.outputs[:1])
+            values = [self.name_for(x) for x in made]
+            layer_name = values[0]
+            self.blobs.update(zip(made, values, strict=True))
+        self.net.layers.append(
+            Layer(
+                layer_name, kind, list(bottoms), values, params or LayerParameter(),
+                [np.ascontiguousarray(x, dtype=np.float32) for x in weights],
+                origin=(f"ONNX {node.operator} {node.name}",),
+            )
+        )  # fmt: skip
+        return values[0]
+
+    def alias(self, node: Node) -> None:
+        """The node's output is its input: no layer."""
+        self.blobs[node.outputs[0]] = self.blob(node, node.inputs[0])
+
+    def refuse(self, node: Node, reason: str, remedy: str) -> NoReturn:
+        """End the conversion: `node` cannot be expressed.
+
+        Raises:
+            NotExpressibleError: always.
+        """
+
+        def text(names: Sequence[str]) -> str:
+            known = [f"{list(self.shapes[x])}" if x in self.shapes else "?" for x in names if x]
+            return " ".join(known) or "nothing"
+
+        raise NotExpressibleError(
+            f"ONNX node {node.name} ({node.operator}, {text(node.inputs)} -> "
+            f"{text(node.outputs)}): {reason}; {remedy}"
+        )
+
+
+Converter = Callable[[Graph, Node], None]
+CONVERTERS: dict[str, Converter] = {}
+
+
+def converts(*operators: str) -> Callable[[Converter], Converter]:
+    """Register a converter for ONNX operators."""
+
+    def register(function: Converter) -> Converter:
+        for operator in operators:
+            CONVERTERS[operator] = function
+        return function
+
+    return register
+
+
+def readable_name(onnx_name: str) -> str:
+    """A Caffe name out of an ONNX one: no scopes told twice, no `/`, ASCII.
+
+    PyTorch repeats a module's path in each scope ("/a/a.0/a.0.1/Conv_output_0" becomes
+    "a.0.1_Conv").
+    """
+    parts = [x for x in re.split(r"[/:]", re.sub(r"_output_0$", "", onnx_name)) if x]
+    kept: list[str] = []
+    for part in parts:
+        if kept and part.startswith(kept[-1] + "."):
+            kept[-1] = part
+        else:
+            kept.append(part)
+    text = "_".join(kept) or "blob"
+    return re.sub(r"[^A-Za-z0-9_.\-]", "_", text)
+
+
+def constants_of(model: onnx.ModelProto) -> dict[str, npt.NDArray[Any]]:
+    """The initializers and Constant nodes of a model as arrays."""
+    values = {x.name: numpy_helper.to_array(x) for x in model.graph.initializer}
+    for proto in model.graph.node:
+        if proto.op_type == "Constant":
+            value = helper.get_attribute_value(proto.attribute[0])
+            is_tensor = isinstance(value, onnx.TensorProto)
+            values[proto.output[0]] = (
+                numpy_helper.to_array(value) if is_tensor else np.asarray(value)
+            )
+    return values
