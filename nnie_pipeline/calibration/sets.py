@@ -1,0 +1,235 @@
+"""A calibration set on disk: pictures at network size, their raw planes, what they came from.
+
+pictures/000_name.bmp   the canvas, lossless: decoding it gives the planes of its raw file
+raw/000_name.bgr        the U8 planes as the board reads them (.gray for a gray network)
+image_list.txt          the pictures, one relative path a line, for nnie_mapper
+mean.txt                the means, one a line, in the network's channel order
+contact.png             the set at a glance
+calibration.json        how the set was made: `CalibrationSet`
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from nnie_pipeline import files
+from nnie_pipeline.calibration import contact
+from nnie_pipeline.calibration.geometry import INTERPOLATION, Picture, Placement, place
+from nnie_pipeline.calibration.network_input import (
+    Blob,
+    InputSpec,
+    planar_bytes,
+    stored_pixels,
+    to_blob,
+)
+from nnie_pipeline.calibration.pictures import PictureFile, read_picture
+from nnie_pipeline.errors import InputError
+
+RECORD = "calibration.json"
+IMAGE_LIST = "image_list.txt"
+MEAN_FILE = "mean.txt"
+_OWN = frozenset({"pictures", "raw", IMAGE_LIST, MEAN_FILE, "contact.png", RECORD})
+_STORED_NAME = re.compile(r"(pictures|raw)/\d{3,}_[A-Za-z0-9_-]+\.(bmp|bgr|gray)")
+_LONGEST_NAME = 40
+
+
+@dataclass(frozen=True)
+class SetPicture:
+    """One picture of a set: `file` and `raw` are paths in it, the rest says what it is.
+
+    `gray`: its three channels are equal, so it cannot reveal a swap of channels.
+    """
+
+    file: str
+    raw: str
+    source: str
+    sha256: str
+    licence: str
+    gray: bool
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """What `calibration.json` holds; the pictures stand in the order of `image_list.txt`."""
+
+    height: int
+    width: int
+    input: InputSpec
+    interpolation: str
+    pictures: tuple[SetPicture, ...]
+
+    @property
+    def gray(self) -> list[str]:
+        """The sources of the gray pictures."""
+        return [x.source for x in self.pictures if x.gray]
+
+
+_RECORD_TYPE = TypeAdapter(CalibrationSet)
+
+
+def write_set(
+    pictures: Sequence[PictureFile],
+    spec: InputSpec,
+    size: tuple[int, int],
+    folder: Path,
+    *,
+    allow_gray: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> CalibrationSet:
+    """Write the set of `pictures` at `size` (height, width) as the new content of `folder`.
+
+    nnie_mapper dumps its quantised layers for the last picture of the list only, so the
+    order matters. `progress` is called with (done, all) after every picture.
+
+    Raises:
+        InputError: no picture, one that cannot be read, only gray ones for a colour network
+            (unless `allow_gray`), or a folder that cannot be written or holds other files.
+    """
+    if not pictures:
+        raise InputError("a calibration set needs at least one picture; give a folder of pictures")
+    _require_own(folder)
+    digits = max(3, len(str(len(pictures) - 1)))
+    cell = contact.cell_size(len(pictures))
+    with files.replaced_folder(folder) as target:
+        (target / "pictures").mkdir()
+        (target / "raw").mkdir()
+
+        def write(number: int) -> tuple[SetPicture, Picture]:
+            stem = f"{number:0{digits}d}_{ascii_name(Path(pictures[number].name).stem)}"
+            return _write_picture(pictures[number], spec, size, target, stem, cell)
+
+        entries, thumbnails = [], []
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for entry, small in pool.map(write, range(len(pictures))):
+                entries.append(entry)
+                thumbnails.append(small)
+                if progress:
+                    progress(len(entries), len(pictures))
+        result = CalibrationSet(*size, spec, INTERPOLATION, tuple(entries))
+        _require_colour(result, allow_gray)
+        lines = "".join(f"{x.file}\n" for x in entries)
+        (target / IMAGE_LIST).write_text(lines, encoding="ascii")
+        means = "".join(f"{x!r}\n" for x in map(float, spec.mean))
+        (target / MEAN_FILE).write_text(means, encoding="ascii")
+        (target / "contact.png").write_bytes(_encoded(".png", contact.sheet(thumbnails)))
+        record = files.to_json(_RECORD_TYPE.dump_python(result, mode="json"))
+        (target / RECORD).write_text(record, encoding="utf-8")
+    return result
+
+
+def read_set(folder: Path) -> CalibrationSet:
+    """The record of the set in `folder`.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    path = folder / RECORD
+    try:
+        record = _RECORD_TYPE.validate_python(files.read_json(path, "the record of a set"))
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise InputError(
+            f"{path} is not the record of a calibration set ({where}: "
+            f"{error.errors()[0]['msg']}); run nnie calibrate again"
+        ) from error
+    names = [name for x in record.pictures for name in (x.file, x.raw)]
+    if not names or not all(_STORED_NAME.fullmatch(x) for x in names):
+        raise InputError(f"{path} names no pictures of its own; run nnie calibrate again")
+    return record
+
+
+def load_input(folder: Path, index: int) -> Blob:
+    """The network input, float32 (1, C, H, W), of picture `index` (-1: the last) of a set.
+
+    Raises:
+        InputError: the set or the picture is missing or damaged, or there is no such index.
+    """
+    record = read_set(folder)
+    count = len(record.pictures)
+    if not -count <= index < count:
+        raise InputError(f"set {folder} has {count} pictures; there is no number {index}")
+    return _load(folder, record, record.pictures[index])
+
+
+def load_inputs(folder: Path) -> Iterator[Blob]:
+    """The network inputs of a whole set, in order, each as `load_input`."""
+    record = read_set(folder)
+    for entry in record.pictures:
+        yield _load(folder, record, entry)
+
+
+def ascii_name(text: str) -> str:
+    """`text` in the letters, digits, - and _ that every tool takes in a path."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_")[:_LONGEST_NAME] or "picture"
+
+
+def _load(folder: Path, record: CalibrationSet, entry: SetPicture) -> Blob:
+    canvas, _ = read_picture(folder / entry.file)
+    if canvas.shape[:2] != (record.height, record.width):
+        raise InputError(
+            f"{folder / entry.file} is not {record.height}x{record.width} any more; "
+            "run nnie calibrate again"
+        )
+    return to_blob(stored_pixels(canvas, record.input.colour), record.input)
+
+
+def _write_picture(
+    picture: PictureFile, spec: InputSpec, size: tuple[int, int], target: Path, stem: str, cell: int
+) -> tuple[SetPicture, Picture]:
+    source, sha256 = read_picture(picture.path)
+    canvas, placement = place(source, size, spec.geometry, spec.anchor, spec.fill_bgr)
+    pixels = stored_pixels(canvas, spec.colour)
+    file = f"pictures/{stem}.bmp"
+    raw = f"raw/{stem}.{'bgr' if pixels.ndim == 3 else 'gray'}"
+    (target / file).write_bytes(_encoded(".bmp", pixels))
+    (target / raw).write_bytes(planar_bytes(pixels))
+    gray = _is_gray(source)
+    entry = SetPicture(file, raw, picture.name, sha256, picture.licence, gray, placement)
+    return entry, contact.thumbnail(canvas, cell)
+
+
+def _is_gray(picture: Picture) -> bool:
+    """Whether the three channels are equal; most pictures are told by a few of their pixels."""
+    return all(
+        np.array_equal(part[..., :2], part[..., 1:]) for part in (picture[::16, ::16], picture)
+    )
+
+
+def _encoded(suffix: str, pixels: Picture) -> bytes:
+    done, data = cv2.imencode(suffix, pixels)
+    if not done:
+        raise RuntimeError(f"OpenCV cannot encode {suffix}")
+    return data.tobytes()
+
+
+def _require_own(folder: Path) -> None:
+    """The set replaces its folder as a whole: never one with anything else in it."""
+    if not folder.is_dir():
+        return
+    foreign = sorted(x.name for x in folder.iterdir() if x.name not in _OWN)
+    if foreign:
+        raise InputError(
+            f"folder {folder} holds {foreign[0]}, which is no part of a calibration set; "
+            "choose a new folder"
+        )
+
+
+def _require_colour(result: CalibrationSet, allow_gray: bool) -> None:
+    if result.input.colour == "GRAY" or allow_gray or len(result.gray) < len(result.pictures):
+        return
+    raise InputError(
+        f"all {len(result.pictures)} pictures are gray (R = G = B) and cannot reveal swapped "
+        "channels; add a colour picture, or allow a gray set with --allow-gray"
+    )
