@@ -1,0 +1,35 @@
+"""What a pass is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from nnie_pipeline.caffe.net import Net
+
+
+@dataclass
+class Changes:
+    """What a pass did: one line for each place it changed, and what it renamed.
+
+    `values` maps old to new names of values, `layers` old to new names of layers.
+    """
+
+    lines: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    layers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A rewrite of a `Net`, which it changes.
+
+    `arithmetic` says that weights change, so that outputs may differ by float rounding;
+    any other pass must leave every output bit for bit. `reason` is the rule or fact that
+    asks for the pass.
+    """
+
+    name: str
+    apply: Callable[[Net], Changes]
+    arithmetic: bool
+    reason: str

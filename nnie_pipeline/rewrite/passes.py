@@ -1,0 +1,27 @@
+"""The passes in the order in which they run, and why each stands where it does."""
+
+from __future__ import annotations
+
+from nnie_pipeline.rewrite import (
+    in_place,
+    merge_batch_norm,
+    names,
+    order,
+    reshape_batch,
+    upsample,
+)
+from nnie_pipeline.rewrite.base import Pass
+
+PASSES: tuple[Pass, ...] = (
+    # Structure first: later passes see only layers that NNIE has.
+    Pass("upsample-to-deconvolution", upsample.apply, False, upsample.REASON),
+    Pass("reshape-batch-axis", reshape_batch.apply, False, reshape_batch.REASON),
+    # Arithmetic while every value still has a name of its own.
+    Pass("merge-batch-norm", merge_batch_norm.apply, True, merge_batch_norm.REASON),
+    # Order after all layers are final; in place after order, which needs free values.
+    Pass("canonical-order", order.apply, False, order.REASON),
+    Pass("in-place-activations", in_place.apply, False, in_place.REASON),
+    # Names last: they are what the files, the mapper and the dumps show.
+    Pass("short-names", names.apply, False, names.REASON),
+)
+"""Every pass of `nnie rewrite`, in order."""
