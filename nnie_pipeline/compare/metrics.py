@@ -1,0 +1,57 @@
+"""How far two blobs lie apart."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnie_pipeline.caffe.net import Array
+
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Difference:
+    """RuyiStudio's three: cosine similarity, maximum absolute error, relative Euclidean distance.
+
+    The distance is |left - right| / |left|, left being the float side. Two zero blobs have
+    cosine 1; a blob that is zero on one side only, or not finite, has cosine 0.
+    """
+
+    cosine: float
+    max_abs: float
+    rel_euclid: float
+
+
+def difference(left: Array, right: Array) -> Difference:
+    """Compare two blobs of one size; sums are float64.
+
+    Raises:
+        ValueError: their sizes differ.
+    """
+    if left.size != right.size:
+        raise ValueError(f"{left.size} and {right.size} values")
+    a, b = left.reshape(-1), right.reshape(-1)
+    dot = left_square = right_square = moved = largest = 0.0
+    for start in range(0, a.size, _CHUNK):
+        x = a[start : start + _CHUNK].astype(np.float64)
+        y = b[start : start + _CHUNK].astype(np.float64)
+        dot += float(x @ y)
+        left_square += float(x @ x)
+        right_square += float(y @ y)
+        x -= y
+        moved += float(x @ x)
+        np.abs(x, out=x)
+        largest = max(largest, float(x.max()))
+        if math.isnan(moved):
+            return Difference(0.0, math.inf, math.inf)
+    if left_square == 0 or right_square == 0:
+        same = left_square == right_square
+        distance = 0.0 if same else (1.0 if left_square else math.inf)
+        return Difference(1.0 if same else 0.0, largest, distance)
+    cosine = dot / math.sqrt(left_square) / math.sqrt(right_square)
+    if not math.isfinite(cosine):
+        return Difference(0.0, largest, math.inf)
+    return Difference(min(1.0, max(-1.0, cosine)), largest, math.sqrt(moved / left_square))
