@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -42,15 +43,20 @@ class _List(Model):
     pictures: tuple[_Entry, ...] = Field(min_length=1)
 
 
-def default_pictures(progress: Progress | None = None) -> list[Picture]:
+def default_pictures(
+    progress: Progress | None = None, only: Collection[str] | None = None
+) -> list[Picture]:
     """The pictures of calibration/pictures.yaml, fetched or from the cache, in its order.
+
+    `only` names the pictures that are wanted (default: all).
 
     Raises:
         InputError: one cannot be fetched, or its hash is not the list's.
     """
     listed = read_model(data_folder("calibration") / "pictures.yaml", _List, "list of pictures")
-    paths = obtain([entry.source for entry in listed.pictures], _BY_HAND, progress)
+    entries = [x for x in listed.pictures if only is None or x.name in only]
+    paths = obtain([entry.source for entry in entries], _BY_HAND, progress)
     return [
         Picture(entry.name, path, entry.source.sha256, entry.licence, entry.faces)
-        for entry, path in zip(listed.pictures, paths, strict=True)
+        for entry, path in zip(entries, paths, strict=True)
     ]

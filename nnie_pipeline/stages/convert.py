@@ -1,0 +1,139 @@
+"""convert: ONNX to Caffe files, verified at once against onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from nnie_pipeline import files
+from nnie_pipeline.caffe.files import caffe_names, read_net, write_net
+from nnie_pipeline.caffe.net import Array, Net
+from nnie_pipeline.caffe.shapes import ShapeError
+from nnie_pipeline.chips.sizes import nearest_valid
+from nnie_pipeline.engine.onnxruntime_engine import Session, open_session
+from nnie_pipeline.errors import CheckError, InputError, NotExpressibleError
+from nnie_pipeline.onnx2caffe.convert import Conversion, convert
+from nnie_pipeline.onnx2caffe.normalise import load_model
+from nnie_pipeline.stages.probe import Probe
+
+TOLERANCE = 1e-4
+"""Largest error of a kept output, as a share of its maximum."""
+
+_STEP = 128
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written: layers by type, outputs and their verified errors."""
+
+    prototxt: Path
+    caffemodel: Path
+    layers: int
+    outputs: dict[str, str]
+    errors: dict[str, float]
+    assumed: str
+    picture: str
+
+
+def convert_files(
+    model_path: Path,
+    stem: str,
+    folder: Path,
+    size: tuple[int, int] | None,
+    outputs: Sequence[str] | None,
+    probe: Probe,
+) -> Converted:
+    """Convert `model_path` into `folder`/`stem`.prototxt, .caffemodel and convert.json.
+
+    The files are written into `folder` as it is; the caller makes that atomic.
+
+    Raises:
+        InputError, NotExpressibleError: as `onnx2caffe.convert.convert`.
+        CheckError: an output differs from onnxruntime's by more than `TOLERANCE`.
+    """
+    model = load_model(model_path)
+    try:
+        conversion = convert(model, stem, size, outputs)
+    except (InputError, NotExpressibleError) as error:
+        raise _with_sizes(error, model, size, outputs) from error
+    prototxt, caffemodel = folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel"
+    write_net(conversion.net, prototxt, caffemodel)
+    written = read_net(prototxt, caffemodel)
+    errors = _verify(conversion, written, probe)
+    names = caffe_names(conversion.net)
+    kept = {onnx_name: names[value] for onnx_name, value in conversion.outputs.items()}
+    record = {
+        "model": model_path.name,
+        "inputs": {x: list(y) for x, y in conversion.net.inputs.items()},
+        "outputs": [{"onnx": x, "caffe": y} for x, y in kept.items()],
+        "layers": len(written.layers),
+        "assumed": conversion.fixed.assumed,
+        "verification": {
+            "picture": probe.name,
+            "tolerance": TOLERANCE,
+            "max_relative_error": errors,
+        },
+    }
+    (folder / "convert.json").write_text(files.to_json(record), encoding="utf-8")
+    return Converted(
+        prototxt, caffemodel, len(written.layers), kept, errors,
+        conversion.fixed.assumed, probe.name,
+    )  # fmt: skip
+
+
+def _verify(conversion: Conversion, written: Net, probe: Probe) -> dict[str, float]:
+    """The largest relative error of each ONNX output, over every test input."""
+    reference = open_session(conversion.fixed.reference.SerializeToString())
+    session = Session(written)
+    onnx_inputs = list(conversion.fixed.inputs)
+    errors = dict.fromkeys(conversion.outputs, 0.0)
+    for blobs in probe.inputs(list(conversion.fixed.inputs.values())):
+        expected = reference.run(list(errors), dict(zip(onnx_inputs, blobs, strict=True)))
+        found = session.run(dict(zip(written.inputs, blobs, strict=True)))
+        for (name, value), array in zip(conversion.outputs.items(), expected, strict=True):
+            errors[name] = max(errors[name], _relative(array, found[value]))
+    worst = max(errors, key=lambda x: errors[x])
+    if not errors[worst] <= TOLERANCE:
+        raise CheckError(
+            f"the Caffe network differs from the ONNX model: output {worst} by "
+            f"{errors[worst]:.3g} of its maximum (limit {TOLERANCE:g}) on {probe.name}; "
+            "this conversion is wrong, please report the model"
+        )
+    return errors
+
+
+def _relative(expected: Array, found: Array) -> float:
+    if expected.shape != found.shape:
+        return float("inf")
+    largest = float(np.abs(expected).max(initial=0.0))
+    moved = float(np.abs(expected - found).max(initial=0.0))
+    if not np.isfinite(moved):
+        return float("inf")
+    return moved / largest if largest else moved
+
+
+def _with_sizes(
+    error: InputError | NotExpressibleError,
+    model: onnx.ModelProto,
+    size: tuple[int, int] | None,
+    outputs: Sequence[str] | None,
+) -> InputError | NotExpressibleError:
+    """When the model converts at a rounder size, name the nearest sizes that hold."""
+    if size is None or all(x % _STEP == 0 for x in size):
+        return error
+    rounder = (-(-size[0] // _STEP) * _STEP, -(-size[1] // _STEP) * _STEP)
+    try:
+        net = convert(model, "net", rounder, outputs).net
+        near = nearest_valid(net, size)
+    except (InputError, NotExpressibleError, ShapeError):
+        return error
+    if not near:
+        return error
+    named = " or ".join(str(h) if h == w else f"{h}x{w}" for h, w in near)
+    return InputError(
+        f"size {size[0]}x{size[1]}: the network does not hold at it; use {named} ({error})"
+    )

@@ -1,0 +1,92 @@
+"""dump and simulate: every layer's output of the float and of the simulated network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from nnie_pipeline.caffe.net import Array, Net
+from nnie_pipeline.compare.dumps import write_dump
+from nnie_pipeline.engine.onnxruntime_engine import Session, all_values
+from nnie_pipeline.errors import InputError
+from nnie_pipeline.quant.ranges import RangeRecorder, Ranges
+from nnie_pipeline.quant.simulate import Simulator
+
+ENGINES = ("onnxruntime",)
+_LARGEST_INPUT = 1 << 30
+
+
+def dump_float(net: Net, feed: Mapping[str, Array], folder: Path) -> None:
+    """Write every value of the float network for one input into `folder`."""
+    values = all_values(net)
+    made = Session(net, values).run(feed)
+    write_dump(net, ((x, made[x]) for x in values), "float", "onnxruntime", folder)
+
+
+def dump_simulated(
+    net: Net, feed: Mapping[str, Array], bits: int, ranges: Ranges, folder: Path
+) -> None:
+    """Write every value of the simulated network for one input into `folder`."""
+    values = Simulator(net, bits, ranges).run(feed)
+    write_dump(net, values, f"simulated {bits} bit", "onnxruntime", folder)
+
+
+def record_ranges(
+    net: Net,
+    feeds: Iterable[Mapping[str, Array]],
+    progress: Callable[[int], None] | None = None,
+) -> Ranges:
+    """Ranges over the float runs of `feeds`; `progress` is called with the count so far."""
+    recorder = RangeRecorder(net)
+    session = Session(net, [x for x in recorder.values if x not in net.inputs])
+    for number, feed in enumerate(feeds, 1):
+        recorder.add({**feed, **session.run(feed)})
+        if progress:
+            progress(number)
+    return recorder.ranges()
+
+
+def feeds_of(net: Net, blobs: Iterable[Array]) -> Iterator[dict[str, Array]]:
+    """Each blob as the feed of a network with one input.
+
+    Raises:
+        InputError: the network has several inputs.
+    """
+    if len(net.inputs) != 1:
+        raise InputError(
+            f"the network has {len(net.inputs)} inputs ({', '.join(net.inputs)}); this stage "
+            "runs networks with one"
+        )
+    name = next(iter(net.inputs))
+    for blob in blobs:
+        yield {name: blob}
+
+
+def read_input(path: Path, net: Net) -> dict[str, Array]:
+    """The feed in a `.npy` file: float32 NCHW, the network's own input after preprocessing.
+
+    Raises:
+        InputError: no such file, no array of numbers, or another shape than the network's.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_INPUT:
+            raise InputError(f"input {path} is larger than {_LARGEST_INPUT} bytes")
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"cannot read input {path}: {error}; write a float32 N x C x H x W array with numpy.save"
+        ) from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise InputError(f"input {path} holds no array of numbers; save one float32 array")
+    feed = next(feeds_of(net, [np.ascontiguousarray(array, dtype=np.float32)]))
+    name, shape = next(iter(net.inputs.items()))
+    if array.shape != shape:
+        raise InputError(
+            f"input {path} has the shape {list(array.shape)}; the network's input {name} is "
+            f"{list(shape)}"
+        )
+    if not np.isfinite(feed[name]).all():
+        raise InputError(f"input {path} holds values that are not finite")
+    return feed

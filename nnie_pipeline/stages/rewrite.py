@@ -1,0 +1,108 @@
+"""rewrite: Caffe files to NNIE-ready Caffe files, every pass verified."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from nnie_pipeline import files
+from nnie_pipeline.caffe.files import read_net, write_net
+from nnie_pipeline.caffe.net import Array, Net
+from nnie_pipeline.caffe.shapes import ShapeError, infer
+from nnie_pipeline.chips.sizes import nearest_valid
+from nnie_pipeline.engine.onnxruntime_engine import Session
+from nnie_pipeline.errors import InputError
+from nnie_pipeline.rewrite.passes import PASSES
+from nnie_pipeline.rewrite.run import Rewritten, rewrite
+from nnie_pipeline.stages.probe import Probe
+
+
+def rewrite_files(
+    prototxt: Path,
+    caffemodel: Path,
+    stem: str,
+    folder: Path,
+    size: tuple[int, int] | None,
+    probe: Probe,
+    skip: Collection[str] = (),
+    outputs: Collection[str] = (),
+) -> Rewritten:
+    """Rewrite a network into `folder`/`stem`.prototxt, .caffemodel and rewrite.json.
+
+    `outputs` asks for an order of the outputs (default: as they are).
+
+    Raises:
+        InputError: files that cannot be read, a size at which the network does not hold,
+            or a pass to skip that does not exist.
+        CheckError: a pass moved the outputs further than it may.
+    """
+    known = [x.name for x in PASSES]
+    for name in skip:
+        if name not in known:
+            raise InputError(f"no pass {name}; the passes are {', '.join(known)}")
+    net = at_size(read_net(prototxt, caffemodel), size)
+    _order_outputs(net, outputs)
+    blobs = probe.inputs(list(net.inputs.values()))
+
+    def run(candidate: Net) -> list[list[Array]]:
+        session = Session(candidate)
+        results = [session.run(dict(zip(candidate.inputs, x, strict=True))) for x in blobs]
+        return [[x[name] for name in candidate.outputs] for x in results]
+
+    result = rewrite(net, run, skip)
+    write_net(result.net, folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel")
+    record = {
+        "names": result.names,
+        "outputs": result.net.outputs,
+        "layers_before": len(net.layers),
+        "layers": len(result.net.layers),
+        "picture": probe.name,
+        "passes": [
+            {
+                "name": x.name,
+                "reason": x.reason,
+                "changed": len(x.changed),
+                "difference": x.difference,
+                "changes": x.changed,
+            }
+            for x in result.passes
+        ],
+    }
+    (folder / "rewrite.json").write_text(files.to_json(record), encoding="utf-8")
+    return result
+
+
+def at_size(net: Net, size: tuple[int, int] | None) -> Net:
+    """`net` with its picture inputs at `size` (height, width).
+
+    Raises:
+        InputError: it does not hold there; the message names the nearest sizes at which it
+            does.
+    """
+    if size is not None:
+        original = dict(net.inputs)
+        net.inputs = {k: (*v[:2], *size) if len(v) == 4 else v for k, v in original.items()}
+    try:
+        infer(net)
+    except ShapeError as error:
+        if size is None:
+            raise
+        net.inputs = original
+        near = nearest_valid(net, size)
+        if not near:
+            raise
+        named = " or ".join(str(h) if h == w else f"{h}x{w}" for h, w in near)
+        raise InputError(
+            f"size {size[0]}x{size[1]}: the network does not hold at it; use {named} ({error})"
+        ) from error
+    return net
+
+
+def _order_outputs(net: Net, outputs: Collection[str]) -> None:
+    if not outputs:
+        return
+    if sorted(outputs) != sorted(net.outputs):
+        raise InputError(
+            f"the network's outputs are {', '.join(net.outputs)}, not {', '.join(outputs)}"
+        )
+    net.outputs = list(outputs)
