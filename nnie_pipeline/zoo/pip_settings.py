@@ -7,6 +7,7 @@ them), sections global then install then download, then environment variables PI
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -39,7 +40,8 @@ class PipSettings:
 
 def pip_settings(environ: Mapping[str, str] = os.environ) -> PipSettings:
     """The settings that pip in this Python would use; without pip those of `environ`."""
-    return _settings(parse_list(_list()) | _from(environ))
+    listed = _list(sys.executable, os.environ.get("PIP_CONFIG_FILE"))
+    return _settings(parse_list(listed) | _from(environ))
 
 
 def parse_list(text: str) -> dict[str, str]:
@@ -61,8 +63,9 @@ def parse_list(text: str) -> dict[str, str]:
     return found["global"] | found["install"] | found["download"]
 
 
-def _list() -> str:
-    command = [sys.executable, "-m", "pip", "--no-color", "--disable-pip-version-check"]
+@functools.cache  # it takes half a second, and every archive asks
+def _list(python: str, _config_file: str | None) -> str:
+    command = [python, "-m", "pip", "--no-color", "--disable-pip-version-check"]
     try:
         done = subprocess.run(
             [*command, "config", "list"],

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.zoo.head import Head
@@ -19,7 +19,15 @@ _LARGEST_SIDE = 4096
 _CHANNELS = {"BGR": 3, "RGB": 3, "GRAY": 1}
 
 Side = Annotated[int, Field(ge=1, le=_LARGEST_SIDE)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+def _name(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text) is None:
+        raise ValueError("should be 1 to 64 ASCII letters, digits or . _ - (it names files)")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
 Output = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
