@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-import typer
-
 from nnie_pipeline.errors import InputError, NnieError
 
 if TYPE_CHECKING:

@@ -23,6 +23,9 @@ from nnie_pipeline.stages.probe import Probe
 TOLERANCE = 1e-4
 """Largest error of a kept output, as a share of its maximum."""
 
+REFERENCE = "reference.onnx"
+"""The given model, cut at its outputs and at the fixed size: what all else is compared with."""
+
 _STEP = 128
 
 
@@ -47,7 +50,7 @@ def convert_files(
     outputs: Sequence[str] | None,
     probe: Probe,
 ) -> Converted:
-    """Convert `model_path` into `folder`/`stem`.prototxt, .caffemodel and convert.json.
+    """Convert `model_path` into `folder`: prototxt, caffemodel, convert.json, reference.onnx.
 
     The files are written into `folder` as it is; the caller makes that atomic.
 
@@ -62,6 +65,7 @@ def convert_files(
         raise _with_sizes(error, model, size, outputs) from error
     prototxt, caffemodel = folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel"
     write_net(conversion.net, prototxt, caffemodel)
+    (folder / REFERENCE).write_bytes(conversion.fixed.reference.SerializeToString())
     written = read_net(prototxt, caffemodel)
     errors = _verify(conversion, written, probe)
     names = caffe_names(conversion.net)

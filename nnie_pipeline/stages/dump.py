@@ -76,7 +76,7 @@ def read_input(path: Path, net: Net) -> dict[str, Array]:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(
-            f"cannot read input {path}: {error}; write a float32 N x C x H x W array with numpy.save"
+            f"cannot read input {path}: {error}; save one float32 array with numpy.save"
         ) from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise InputError(f"input {path} holds no array of numbers; save one float32 array")

@@ -1,0 +1,22 @@
+"""`nnie report`: the page of a build, written again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nnie_pipeline.cli.common import console, reported
+
+
+@reported
+def command(
+    build: Annotated[Path, typer.Argument(help="folder of a build: build/MODEL-HxW")],
+) -> None:
+    """Write report.html of a build folder again, without running anything else."""
+    from nnie_pipeline.report.page import write_report
+    from nnie_pipeline.stages.run import read_verdict
+
+    write_report(build, read_verdict(build))
+    console().print(f"report: {build / 'report.html'}", markup=False)

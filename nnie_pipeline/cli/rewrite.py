@@ -1,0 +1,46 @@
+"""`nnie rewrite`: a Caffe network made ready for NNIE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nnie_pipeline.cli.common import console, existing_file, parse_size, reported
+
+
+@reported
+def command(
+    prototxt: Annotated[Path, typer.Argument(help="the network")],
+    caffemodel: Annotated[Path, typer.Argument(help="its weights")],
+    out: Annotated[Path, typer.Option(help="folder for the new network")],
+    size: Annotated[str | None, typer.Option(help="640 or 480x640 (height x width)")] = None,
+    outputs: Annotated[
+        str | None, typer.Option(help="the outputs in the order you want, commas between")
+    ] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="leave out a pass")] = None,
+) -> None:
+    """Rewrite a Caffe network for NNIE; the outputs are compared after every pass."""
+    from nnie_pipeline.errors import InputError
+    from nnie_pipeline.files import added_files
+    from nnie_pipeline.stages.probe import default_probe
+    from nnie_pipeline.stages.rewrite import rewrite_files
+
+    existing_file(prototxt, "prototxt")
+    existing_file(caffemodel, "caffemodel")
+    chosen = None if size is None else parse_size(size)
+    if out.resolve() == prototxt.resolve().parent:
+        raise InputError(f"--out {out} holds the network itself; choose another folder")
+    order = [x.strip() for x in outputs.split(",") if x.strip()] if outputs else []
+    with added_files(out) as folder:
+        done = rewrite_files(
+            prototxt, caffemodel, prototxt.stem, folder, chosen, default_probe(), skip or (), order
+        )
+    say = console()
+    for item in done.passes:
+        say.print(
+            f"{item.name:<26} {len(item.changed):4} changes, difference {item.difference:.1e}"
+        )
+    say.print(f"{len(done.net.layers)} layers: {out / prototxt.name}", markup=False)
+    say.print(f"next: nnie check {out / prototxt.name}", markup=False)

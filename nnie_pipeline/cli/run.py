@@ -1,0 +1,71 @@
+"""`nnie run`: what `make nnie` calls."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nnie_pipeline.cli.common import console, reported
+
+
+@reported
+def command(
+    model: Annotated[
+        str, typer.Argument(help="name in the zoo, or a spec (.yaml) or .onnx file")
+    ] = "",
+    size: Annotated[str | None, typer.Option(help="640 or 480x640 (height x width)")] = None,
+    images: Annotated[Path | None, typer.Option(help="folder of your own pictures")] = None,
+    weights: Annotated[Path | None, typer.Option(help="your own file of the weights")] = None,
+    chip: Annotated[str, typer.Option(help="the chip to check for")] = "hi3516dv300",
+    build: Annotated[Path, typer.Option(help="folder for all builds")] = Path("build"),
+) -> None:
+    """Run every stage, from weights to the report; stages that are up to date are left out."""
+    from nnie_pipeline.calibration.pictures import PictureFile, find_pictures
+    from nnie_pipeline.chips.chip import find_chip
+    from nnie_pipeline.cli import translate
+    from nnie_pipeline.cli.common import existing_file, fail
+    from nnie_pipeline.cli.progress import progress_bar
+    from nnie_pipeline.errors import InputError
+    from nnie_pipeline.stages.run import Job, run_all
+    from nnie_pipeline.zoo.spec import load_spec, zoo_names
+
+    if not model:
+        raise InputError(
+            f"no model given; write make nnie MODEL=NAME SIZE=640 with {', '.join(zoo_names())}, "
+            "or the path of an .onnx file or a spec (.yaml)"
+        )
+    spec = load_spec(model)
+    chosen = translate.size_of(spec, size)
+    find_chip(chip)
+    if weights is not None:
+        existing_file(weights, "weights")
+
+    @cache
+    def pictures() -> list[PictureFile]:
+        return translate.default_pictures() if images is None else find_pictures(images)
+
+    if images is not None:
+        pictures()
+    say = console()
+    folder = build / f"{spec.name}-{chosen[0]}x{chosen[1]}"
+    say.print(f"{spec.name} at {chosen[0]}x{chosen[1]} (height x width) in {folder}")
+    job = Job(
+        spec, translate.input_spec(spec), chosen, folder, chip, weights, images, pictures,
+        translate.head(spec), lambda line: say.print(line, markup=False), progress_bar,
+    )  # fmt: skip
+    from nnie_pipeline.stages.steps import STAGES
+
+    found, worked = run_all(job, STAGES)
+    if not worked:
+        say.print("everything is up to date")
+    say.print(f"verdict: {found.status}", style="bold")
+    for reason in found.reasons[:8]:
+        say.print(f"  {reason}", markup=False)
+    say.print(f"report:  {folder / 'report.html'}", markup=False)
+    say.print(f"next:    copy {folder / 'mapper'} to the machine with nnie_mapper; its README.txt")
+    say.print("         names the commands")
+    if found.failed:
+        fail(f"{spec.name} is not ready for the board; see the reasons above and the report", 1)

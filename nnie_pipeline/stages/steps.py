@@ -1,0 +1,208 @@
+"""The stages of `nnie run`, in order."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from nnie_pipeline import files
+from nnie_pipeline.caffe.files import read_net
+from nnie_pipeline.calibration.sets import load_input, load_inputs, read_set, write_set
+from nnie_pipeline.chips.check import check
+from nnie_pipeline.compare.dumps import read_dump
+from nnie_pipeline.compare.layers import compare
+from nnie_pipeline.mapper.folder import write_mapper_folder
+from nnie_pipeline.quant.ranges import WIDTHS, Ranges
+from nnie_pipeline.report.page import write_report
+from nnie_pipeline.stages.convert import REFERENCE, convert_files
+from nnie_pipeline.stages.dump import dump_float, dump_simulated, feeds_of, record_ranges
+from nnie_pipeline.stages.evaluate import evaluate
+from nnie_pipeline.stages.probe import Probe
+from nnie_pipeline.stages.rewrite import rewrite_files
+from nnie_pipeline.stages.run import Job, Stage, read_verdict
+from nnie_pipeline.zoo.fetch import fetch
+
+
+def _fetch(job: Job) -> str:
+    with job.bar("fetching") as progress:
+        fetched = fetch(job.spec, job.weights, lambda done, total: progress(done, total or 0))
+    with files.replaced_folder(job.path("model")) as folder:
+        shutil.copyfile(fetched.path, folder / f"{job.spec.name}.onnx")
+        record = {
+            "name": job.spec.name,
+            "summary": job.spec.summary,
+            "origin": fetched.origin,
+            "sha256": fetched.sha256,
+            "size": fetched.size,
+            "licence": fetched.licence,
+            "notes": job.spec.notes,
+        }
+        (folder / "fetch.json").write_text(files.to_json(record), encoding="utf-8")
+    return f"{fetched.size:,} bytes from {fetched.origin}; licence: {fetched.licence}"
+
+
+def _probe(job: Job) -> Probe:
+    last = job.pictures()[-1]
+    return Probe(last.path, last.name, job.input)
+
+
+def _convert(job: Job) -> str:
+    model = job.path("model", f"{job.spec.name}.onnx")
+    with files.replaced_folder(job.path("convert")) as folder:
+        done = convert_files(
+            model, job.spec.name, folder, job.size, job.spec.outputs or None, _probe(job)
+        )
+    assumed = f"; {done.assumed}" if done.assumed else ""
+    return (
+        f"{done.layers} Caffe layers, {len(done.outputs)} outputs equal to onnxruntime's within "
+        f"{max(done.errors.values()):.1e} of their maximum on {done.picture}{assumed}"
+    )
+
+
+def _rewrite(job: Job) -> str:
+    with files.replaced_folder(job.path("rewrite")) as folder:
+        done = rewrite_files(
+            *job.net_files("convert"), job.spec.name, folder, None, _probe(job),
+            outputs=_converted_outputs(job),
+        )  # fmt: skip
+    changed = [f"{x.name} {len(x.changed)}" for x in done.passes if x.changed]
+    worst = max((x.difference for x in done.passes), default=0.0)
+    return f"{', '.join(changed) or 'nothing to change'}; largest difference {worst:.1e}"
+
+
+def _converted_outputs(job: Job) -> list[str]:
+    record = files.read_json(job.path("convert", "convert.json"), "the record of convert")
+    return list(dict.fromkeys(str(x["caffe"]) for x in record["outputs"]))
+
+
+def _check(job: Job) -> str:
+    findings = check(read_net(*job.net_files("rewrite")), job.chip)
+    record = {"chip": job.chip, "findings": [x.to_dict() for x in findings]}
+    with files.replaced_folder(job.path("check")) as folder:
+        (folder / "check.json").write_text(files.to_json(record), encoding="utf-8")
+    counts = [
+        f"{sum(x.severity == kind for x in findings)} {kind}s"
+        for kind in ("error", "warning", "hint")
+    ]
+    return f"{', '.join(counts)} for {job.chip}"
+
+
+def _calibrate(job: Job) -> str:
+    with job.bar("pictures") as progress:
+        result = write_set(
+            job.pictures(), job.input, job.size, job.path("calibration"), progress=progress
+        )
+    gray = f", {len(result.gray)} gray" if result.gray else ""
+    return f"{len(result.pictures)} pictures, {result.input.geometry}, {result.input.colour}{gray}"
+
+
+def _cfg(job: Job) -> str:
+    result = write_mapper_folder(
+        *job.net_files("rewrite"), job.path("calibration"), job.path("mapper"), job.spec.name
+    )
+    return f"{', '.join(f'{x}.cfg' for x in result.runs)}"
+
+
+def _dump(job: Job) -> str:
+    net = read_net(*job.net_files("rewrite"))
+    feed = next(feeds_of(net, [load_input(job.path("calibration"), -1)]))
+    with files.replaced_folder(job.path("dump")) as folder:
+        dump_float(net, feed, folder)
+    return f"every layer of the float network on {_last_picture(job)}"
+
+
+def _last_picture(job: Job) -> str:
+    return read_set(job.path("calibration")).pictures[-1].source
+
+
+def _simulate(job: Job) -> str:
+    net = read_net(*job.net_files("rewrite"))
+    calibration = job.path("calibration")
+    count = len(read_set(calibration).pictures)
+    with job.bar("ranges") as progress:
+        ranges = record_ranges(
+            net, feeds_of(net, load_inputs(calibration)), lambda done: progress(done, count)
+        )
+    feed = next(feeds_of(net, [load_input(calibration, -1)]))
+    with files.replaced_folder(job.path("simulate")) as folder:
+        (folder / "ranges.json").write_text(files.to_json(ranges.to_json()), encoding="utf-8")
+        for bits in WIDTHS:
+            (folder / str(bits)).mkdir()
+            dump_simulated(net, feed, bits, ranges, folder / str(bits))
+    return f"8 and 16 bit, ranges from {ranges.pictures} pictures"
+
+
+def _compare(job: Job) -> str:
+    left = read_dump(job.path("dump"))
+    lines = []
+    with files.replaced_folder(job.path("compare")) as folder:
+        for bits in WIDTHS:
+            found = compare(left, read_dump(job.path("simulate", str(bits))))
+            (folder / f"{bits}.json").write_text(files.to_json(found.to_json()), encoding="utf-8")
+            below = sum(x.cosine < found.threshold for x in found.layers)
+            worst = found.worst
+            assert worst is not None
+            lines.append(
+                f"{bits} bit: {below} of {len(found.layers)} layers under {found.threshold}, "
+                f"worst {worst.cosine:.4f} ({worst.name})"
+            )
+    return "; ".join(lines)
+
+
+def _evaluate(job: Job) -> str:
+    if job.head is None:
+        with files.replaced_folder(job.path("evaluate")):
+            pass
+        return "the spec names no head: detections are not compared"
+    net = read_net(*job.net_files("rewrite"))
+    ranges_file = job.path("simulate", "ranges.json")
+    ranges = Ranges.from_json(files.read_json(ranges_file, "ranges"), str(ranges_file))
+    with files.replaced_folder(job.path("evaluate")) as folder, job.bar("detections") as progress:
+        result = evaluate(
+            job.path("convert", REFERENCE), net, _rewritten_outputs(job), ranges,
+            job.path("calibration"), job.head, folder, progress,
+        )  # fmt: skip
+    return _evaluation_line(result)
+
+
+def _rewritten_outputs(job: Job) -> list[str]:
+    """The values of the rewritten network that hold the ONNX outputs, in the head's order."""
+    names = files.read_json(job.path("rewrite", "rewrite.json"), "the record of rewrite")["names"]
+    record = files.read_json(job.path("convert", "convert.json"), "the record of convert")
+    return [str(names.get(x["caffe"], x["caffe"])) for x in record["outputs"]]
+
+
+def _evaluation_line(result: dict[str, Any]) -> str:
+    if not result["bars"]:
+        return "no picture shows exactly one face: nothing is judged"
+    judged = sum(x["judged"] for x in result["pictures"])
+    pixels = {
+        run: max((x["pixels"] for x in result["bars"] if x["run"] == run), default=0.0)
+        for run in ("float", "16", "8")
+    }
+    failed = sum(not x["passed"] for x in result["bars"])
+    state = "all bars hold" if result["passed"] else f"{failed} bars missed"
+    return (
+        f"{judged} single faces: float within {pixels['float']:.2f} px of ONNX, 16 bit within "
+        f"{pixels['16']:.2f} px, 8 bit within {pixels['8']:.2f} px of float; {state}"
+    )
+
+
+def _report(job: Job) -> str:
+    write_report(job.folder, read_verdict(job.folder))
+    return str(job.path("report.html"))
+
+
+STAGES = (
+    Stage("fetch", _fetch, ("model",)),
+    Stage("convert", _convert, ("convert",)),
+    Stage("rewrite", _rewrite, ("rewrite",)),
+    Stage("check", _check, ("check",)),
+    Stage("calibrate", _calibrate, ("calibration",)),
+    Stage("cfg", _cfg, ("mapper",)),
+    Stage("dump", _dump, ("dump",)),
+    Stage("simulate", _simulate, ("simulate",)),
+    Stage("compare", _compare, ("compare",)),
+    Stage("evaluate", _evaluate, ("evaluate",)),
+    Stage("report", _report, ("report.html",)),
+)
