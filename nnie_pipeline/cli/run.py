@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nnie_pipeline.cli.common import console, reported
+
+if TYPE_CHECKING:
+    from nnie_pipeline.calibration.pictures import PictureFile
 
 
 @reported
@@ -23,7 +26,6 @@ def command(
     build: Annotated[Path, typer.Option(help="folder for all builds")] = Path("build"),
 ) -> None:
     """Run every stage, from weights to the report; stages that are up to date are left out."""
-    from nnie_pipeline.calibration.pictures import PictureFile, find_pictures
     from nnie_pipeline.chips.chip import find_chip
     from nnie_pipeline.cli import translate
     from nnie_pipeline.cli.common import existing_file, fail
@@ -45,6 +47,8 @@ def command(
 
     @cache
     def pictures() -> list[PictureFile]:
+        from nnie_pipeline.calibration.pictures import find_pictures
+
         return translate.default_pictures() if images is None else find_pictures(images)
 
     if images is not None:
@@ -53,12 +57,11 @@ def command(
     folder = build / f"{spec.name}-{chosen[0]}x{chosen[1]}"
     say.print(f"{spec.name} at {chosen[0]}x{chosen[1]} (height x width) in {folder}")
     job = Job(
-        spec, translate.input_spec(spec), chosen, folder, chip, weights, images, pictures,
-        translate.head(spec), lambda line: say.print(line, markup=False), progress_bar,
+        spec, lambda: translate.input_spec(spec), chosen, folder, chip, weights, images,
+        pictures, lambda: translate.head(spec), lambda line: say.print(line, markup=False),
+        progress_bar,
     )  # fmt: skip
-    from nnie_pipeline.stages.steps import STAGES
-
-    found, worked = run_all(job, STAGES)
+    found, worked = run_all(job)
     if not worked:
         say.print("everything is up to date")
     say.print(f"verdict: {found.status}", style="bold")

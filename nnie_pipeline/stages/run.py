@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnie_pipeline import files
-from nnie_pipeline.calibration.network_input import InputSpec
-from nnie_pipeline.calibration.pictures import PictureFile
 from nnie_pipeline.stages.state import State, file_key, folder_key, key_of, program_key
 from nnie_pipeline.stages.verdict import Verdict, verdict
 from nnie_pipeline.zoo.spec import Spec
+
+if TYPE_CHECKING:
+    from nnie_pipeline.calibration.network_input import InputSpec
+    from nnie_pipeline.calibration.pictures import PictureFile
 
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 Say = Callable[[str], None]
@@ -24,22 +26,21 @@ Say = Callable[[str], None]
 class Job:
     """One run: the model, its fixed size (height, width), the pictures, and where to build.
 
-    `say` prints a line, `bar` shows a progress bar; `pictures` are read when a stage needs
-    them. Stage results that later stages use are files in `folder`.
+    `say` prints a line, `bar` shows a progress bar. What costs time to import or to fetch is
+    a function, called when a stage needs it. Stage results are files in `folder`.
     """
 
     spec: Spec
-    input: InputSpec
+    input: Callable[[], InputSpec]
     size: tuple[int, int]
     folder: Path
     chip: str
     weights: Path | None
     images: Path | None
     pictures: Callable[[], list[PictureFile]]
-    head: Any
+    head: Callable[[], Any]
     say: Say
     bar: Bar
-    settings: dict[str, Any] = field(default_factory=dict)
 
     def path(self, *parts: str) -> Path:
         """A place in the build folder."""
@@ -51,17 +52,23 @@ class Job:
         return self.path(stage, f"{name}.prototxt"), self.path(stage, f"{name}.caffemodel")
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A stage of `nnie run`: its name, and a function that writes its files into the build
-    folder and gives one line about what it did. `writes` names what it leaves there."""
+STAGES: tuple[tuple[str, str], ...] = (
+    ("fetch", "model"),
+    ("convert", "convert"),
+    ("rewrite", "rewrite"),
+    ("check", "check"),
+    ("calibrate", "calibration"),
+    ("cfg", "mapper"),
+    ("dump", "dump"),
+    ("simulate", "simulate"),
+    ("compare", "compare"),
+    ("evaluate", "evaluate"),
+    ("report", "report.html"),
+)
+"""Each stage and what it leaves in the build folder; `stages.steps` has their functions."""
 
-    name: str
-    run: Callable[[Job], str]
-    writes: tuple[str, ...]
 
-
-def run_all(job: Job, stages: tuple[Stage, ...]) -> tuple[Verdict, bool]:
+def run_all(job: Job) -> tuple[Verdict, bool]:
     """Run the stages that are not up to date; the verdict, and whether anything was done."""
     state = State(job.folder)
     key = key_of(
@@ -74,18 +81,21 @@ def run_all(job: Job, stages: tuple[Stage, ...]) -> tuple[Verdict, bool]:
         _images_key(job),
     )
     worked = False
-    for number, stage in enumerate(stages, 1):
-        key = key_of(stage.name, key)
-        if not worked and state.is_current(stage.name, key):
+    for number, (stage, place) in enumerate(STAGES, 1):
+        key = key_of(stage, key)
+        if not worked and state.is_current(stage, key):
             continue
         if not worked and number > 1:
             job.say(f"stages 1 to {number - 1} are up to date")
         worked = True
         started = time.perf_counter()
-        line = stage.run(job)
-        state.record(stage.name, key, _written(job, stage))
+        # Here, so that a run with nothing to do does not import the engines.
+        from nnie_pipeline.stages.steps import STEPS
+
+        line = STEPS[stage](job)
+        state.record(stage, key, _written(job.path(place)))
         seconds = time.perf_counter() - started
-        job.say(f"{number:2}/{len(stages)} {stage.name:<10} {line} ({seconds:.1f} s)")
+        job.say(f"{number:2}/{len(STAGES)} {stage:<10} {line} ({seconds:.1f} s)")
     return read_verdict(job.folder), worked
 
 
@@ -97,14 +107,10 @@ def read_verdict(folder: Path) -> Verdict:
     return verdict(findings, found)
 
 
-def _written(job: Job, stage: Stage) -> list[Path]:
-    result = []
-    for name in stage.writes:
-        place = job.path(name)
-        inside = sorted(place.rglob("*")) if place.is_dir() else [place]
-        # What the user's mapper leaves beside the cfg files is not ours.
-        result += [x for x in inside if x.is_file() and x.suffix != ".wk"]
-    return result
+def _written(place: Path) -> list[Path]:
+    """The files of a stage; what the user's mapper leaves beside the cfg files is not ours."""
+    inside = sorted(place.rglob("*")) if place.is_dir() else [place]
+    return [x for x in inside if x.is_file() and x.suffix != ".wk"]
 
 
 def _model_key(job: Job) -> str:

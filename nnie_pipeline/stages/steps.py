@@ -1,8 +1,9 @@
-"""The stages of `nnie run`, in order."""
+"""What the stages of `nnie run` do."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 from nnie_pipeline import files
@@ -19,7 +20,7 @@ from nnie_pipeline.stages.dump import dump_float, dump_simulated, feeds_of, reco
 from nnie_pipeline.stages.evaluate import evaluate
 from nnie_pipeline.stages.probe import Probe
 from nnie_pipeline.stages.rewrite import rewrite_files
-from nnie_pipeline.stages.run import Job, Stage, read_verdict
+from nnie_pipeline.stages.run import Job, read_verdict
 from nnie_pipeline.zoo.fetch import fetch
 
 
@@ -43,7 +44,7 @@ def _fetch(job: Job) -> str:
 
 def _probe(job: Job) -> Probe:
     last = job.pictures()[-1]
-    return Probe(last.path, last.name, job.input)
+    return Probe(last.path, last.name, job.input())
 
 
 def _convert(job: Job) -> str:
@@ -90,7 +91,7 @@ def _check(job: Job) -> str:
 def _calibrate(job: Job) -> str:
     with job.bar("pictures") as progress:
         result = write_set(
-            job.pictures(), job.input, job.size, job.path("calibration"), progress=progress
+            job.pictures(), job.input(), job.size, job.path("calibration"), progress=progress
         )
     gray = f", {len(result.gray)} gray" if result.gray else ""
     return f"{len(result.pictures)} pictures, {result.input.geometry}, {result.input.colour}{gray}"
@@ -150,7 +151,8 @@ def _compare(job: Job) -> str:
 
 
 def _evaluate(job: Job) -> str:
-    if job.head is None:
+    head = job.head()
+    if head is None:
         with files.replaced_folder(job.path("evaluate")):
             pass
         return "the spec names no head: detections are not compared"
@@ -160,7 +162,7 @@ def _evaluate(job: Job) -> str:
     with files.replaced_folder(job.path("evaluate")) as folder, job.bar("detections") as progress:
         result = evaluate(
             job.path("convert", REFERENCE), net, _rewritten_outputs(job), ranges,
-            job.path("calibration"), job.head, folder, progress,
+            job.path("calibration"), head, folder, progress,
         )  # fmt: skip
     return _evaluation_line(result)
 
@@ -193,16 +195,17 @@ def _report(job: Job) -> str:
     return str(job.path("report.html"))
 
 
-STAGES = (
-    Stage("fetch", _fetch, ("model",)),
-    Stage("convert", _convert, ("convert",)),
-    Stage("rewrite", _rewrite, ("rewrite",)),
-    Stage("check", _check, ("check",)),
-    Stage("calibrate", _calibrate, ("calibration",)),
-    Stage("cfg", _cfg, ("mapper",)),
-    Stage("dump", _dump, ("dump",)),
-    Stage("simulate", _simulate, ("simulate",)),
-    Stage("compare", _compare, ("compare",)),
-    Stage("evaluate", _evaluate, ("evaluate",)),
-    Stage("report", _report, ("report.html",)),
-)
+STEPS: dict[str, Callable[[Job], str]] = {
+    "fetch": _fetch,
+    "convert": _convert,
+    "rewrite": _rewrite,
+    "check": _check,
+    "calibrate": _calibrate,
+    "cfg": _cfg,
+    "dump": _dump,
+    "simulate": _simulate,
+    "compare": _compare,
+    "evaluate": _evaluate,
+    "report": _report,
+}
+"""What each stage of `stages.run.STAGES` does: writes its files, gives one line about it."""
