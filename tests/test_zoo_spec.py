@@ -66,10 +66,14 @@ def test_every_spec_of_the_zoo_is_read_and_bears_its_name() -> None:
         assert load_spec(name).name == name
 
 
+def test_the_licence_that_forbids_commerce_says_so() -> None:
+    assert "non-commercial" in load_spec("scrfd").licence
+
+
 def test_unknown_model_names_the_nearest_and_that_a_path_works() -> None:
     text = refused("retina-face")
     assert "'retina-face' is not in the zoo" in text
-    assert "did you mean retinaface?" in text
+    assert "did you mean retinaface" in text
     assert "path of an .onnx file" in text
     assert "did you mean retinaface" in refused("RetinaFace")
     assert "retinaface" in refused("something else")

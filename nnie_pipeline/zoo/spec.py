@@ -191,7 +191,7 @@ def _bare(path: Path) -> Spec:
 
 def _advice(model: str) -> str:
     names = zoo_names()
-    near = difflib.get_close_matches(model.lower(), names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(model.lower(), names, n=3, cutoff=0.6)
     what = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names)}."
     return f"{what} The path of an .onnx file or of a spec (.yaml) works as well"
 
