@@ -1,0 +1,54 @@
+"""`make bench`: ratios measured side by side in one run, as a table and in bench.json.
+
+A peer that this platform cannot load is left out, and the run says so.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from nnie_pipeline.errors import InputError
+from nnie_pipeline.files import to_json, write_text
+from tests.bench import networks, quantiser, whole_run
+
+Row = dict[str, str | int | float]
+
+
+def main() -> None:
+    """Measure everything, print one line a row, write bench.json."""
+    rows: list[Row] = []
+    # Child processes first: the peak of memory is that of the largest child.
+    rows += whole_run.measure()
+    for bits in (8, 16):
+        try:
+            rows.append({**quantiser.measure(bits), "least_ratio": 4.0})
+        except InputError as error:
+            sys.stdout.write(f"left out: {error}\n")
+    rows += networks.measure()
+    for row in rows:
+        sys.stdout.write(_line(row) + "\n")
+    write_text(Path("bench.json"), to_json({"rows": rows}))
+
+
+def _line(row: Row) -> str:
+    parts = [f"{row['name']:<42}"]
+    if "ours_s" in row:
+        parts.append(f"{row['ours_s']:8.3f} s")
+    if "megabytes" in row:
+        parts.append(f"{row['megabytes']:8.0f} MB")
+    if "peer_s" in row:
+        parts.append(f"{row['peer']}: {row['peer_s']:.3f} s")
+    if "ratio" in row:
+        parts.append(f"{row['ratio']:.1f} times as fast (at least {row['least_ratio']:g})")
+    if "times_the_peer" in row:
+        parts.append(f"{row['times_the_peer']:.2f} times its time (at most {row['limit_times']:g})")
+    if "limit_s" in row:
+        parts.append(f"(at most {row['limit_s']:g} s)")
+    if "limit_megabytes" in row:
+        parts.append(f"(at most {row['limit_megabytes']:g} MB)")
+    return "  ".join(parts)
+
+
+if __name__ == "__main__":
+    main()
