@@ -40,7 +40,8 @@ class Probe:
     def _blob(self, shape: Shape, spec: InputSpec) -> Array:
         if self.path is None or len(shape) != 4 or shape[1] not in (1, 3):
             values = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
-            return (values - np.float32(spec.mean[0])) * np.float32(spec.scale[0])
+            noise: Array = (values - np.float32(spec.mean[0])) * np.float32(spec.scale[0])
+            return noise
         if shape[1] == 1 and spec.colour != "GRAY":
             spec = replace(spec, colour="GRAY", mean=spec.mean[:1], scale=spec.scale[:1],
                            fill=spec.fill[:1])  # fmt: skip

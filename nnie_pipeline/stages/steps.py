@@ -9,7 +9,7 @@ from typing import Any
 from nnie_pipeline import files
 from nnie_pipeline.caffe.files import read_net
 from nnie_pipeline.calibration.sets import load_input, load_inputs, read_set, write_set
-from nnie_pipeline.chips.check import check
+from nnie_pipeline.chips.check import check, check_text
 from nnie_pipeline.compare.dumps import read_dump
 from nnie_pipeline.compare.layers import compare
 from nnie_pipeline.mapper.folder import write_mapper_folder
@@ -77,7 +77,9 @@ def _converted_outputs(job: Job) -> list[str]:
 
 
 def _check(job: Job) -> str:
-    findings = check(read_net(*job.net_files("rewrite")), job.chip)
+    prototxt, caffemodel = job.net_files("rewrite")
+    text = prototxt.read_text(encoding="utf-8")
+    findings = check_text(text) + check(read_net(prototxt, caffemodel), job.chip)
     record = {"chip": job.chip, "findings": [x.to_dict() for x in findings]}
     with files.replaced_folder(job.path("check")) as folder:
         (folder / "check.json").write_text(files.to_json(record), encoding="utf-8")
