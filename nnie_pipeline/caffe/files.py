@@ -64,7 +64,7 @@ def write_net(net: Net, prototxt: Path, caffemodel: Path) -> None:
         stored.CopyFrom(entry)
         for field, _ in stored.ListFields():
             if field.number >= _FIRST_OWN_FIELD:
-                stored.ClearField(field.name)  # type: ignore[arg-type]
+                stored.ClearField(field.name)
         for array in layer.weights:
             _store(array, stored.blobs.add())
     prototxt.write_text(text_format.MessageToString(proto), encoding="utf-8")
@@ -225,7 +225,7 @@ def _params_of(entry: LayerParameter) -> LayerParameter:
     params = LayerParameter()
     params.CopyFrom(entry)
     for name in _NOT_PARAMS:
-        params.ClearField(name)  # type: ignore[arg-type]
+        params.ClearField(name)
     return params
 
 

@@ -97,6 +97,22 @@ class Net:
             layer.tops = [new if x == old else x for x in layer.tops]
         self.outputs = [new if x == old else x for x in self.outputs]
 
+    def bypass(self, layer: Layer) -> dict[str, str]:
+        """Take out a layer whose tops all equal its first bottom; old to new names of values.
+
+        An output of the network keeps its name, unless the bottom is one itself.
+        """
+        self.layers = [x for x in self.layers if x is not layer]
+        first = bottom = layer.bottoms[0]
+        for top in layer.tops:
+            if top in self.outputs and bottom not in self.outputs and bottom not in self.inputs:
+                self.rename(bottom, top)
+                bottom = top
+            else:
+                self.rename(top, bottom)
+        self.outputs = list(dict.fromkeys(self.outputs))
+        return {x: bottom for x in (first, *layer.tops) if x != bottom}
+
     def find(self, name: str) -> Layer:
         """The layer called `name`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -168,7 +169,7 @@ def _slice(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     points = slice_points(layer, bottoms[0][axis])
     return [
         (*bottoms[0][:axis], end - start, *bottoms[0][axis + 1 :])
-        for start, end in zip(points, points[1:], strict=False)
+        for start, end in itertools.pairwise(points)
     ]
 
 
