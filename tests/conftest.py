@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.builds import build, build_folder
+
+__all__ = ["build", "build_folder"]
+
 NO_SKIP = os.environ.get("NNIE_NO_SKIP") == "1"
 
 
