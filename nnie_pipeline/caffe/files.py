@@ -17,12 +17,11 @@ from nnie_pipeline.caffe.caffe_pb2 import (
     NetState,
     NetStateRule,
 )
-from nnie_pipeline.caffe.net import Array, Layer, Net, Shape
+from nnie_pipeline.caffe.net import IN_PLACE_TYPES, REPORT_MARKER, Array, Layer, Net, Shape
 from nnie_pipeline.errors import InputError
 
 _LARGEST_PROTOTXT = 32 << 20
 _LARGEST_CAFFEMODEL = (2 << 30) - 1
-_FIRST_OWN_FIELD = 20001
 _NOT_PARAMS = frozenset(
     {"name", "type", "bottom", "top", "phase", "loss_weight", "param", "blobs",
      "propagate_down", "include", "exclude", "loss_param"}
@@ -31,6 +30,8 @@ _NOT_PARAMS = frozenset(
 
 def read_net(prototxt: Path, caffemodel: Path | None = None) -> Net:
     """The network of a prototxt, with weights when `caffemodel` is given.
+
+    Its outputs are the values that no layer reads, and those marked with `REPORT_MARKER`.
 
     Raises:
         InputError: a file that cannot be read, is no prototxt or caffemodel, or a
@@ -46,7 +47,10 @@ def read_net(prototxt: Path, caffemodel: Path | None = None) -> Net:
 
 
 def write_net(net: Net, prototxt: Path, caffemodel: Path) -> None:
-    """Write `net` as a prototxt and a caffemodel; the names in place are restored."""
+    """Write `net` as a prototxt and a caffemodel; the names in place are restored.
+
+    The caffemodel holds no layer parameters: Caffe takes them from the prototxt alone.
+    """
     names = caffe_names(net)
     proto = NetParameter(name=net.name)
     for blob, shape in net.inputs.items():
@@ -60,11 +64,9 @@ def write_net(net: Net, prototxt: Path, caffemodel: Path) -> None:
         entry.type = layer.type
         entry.bottom.extend(names[x] for x in layer.bottoms)
         entry.top.extend(names[x] for x in layer.tops)
-        stored = weights.layer.add()
-        stored.CopyFrom(entry)
-        for field, _ in stored.ListFields():
-            if field.number >= _FIRST_OWN_FIELD:
-                stored.ClearField(field.name)
+        stored = weights.layer.add(
+            name=entry.name, type=entry.type, bottom=entry.bottom, top=entry.top
+        )
         for array in layer.weights:
             _store(array, stored.blobs.add())
     prototxt.write_text(text_format.MessageToString(proto), encoding="utf-8")
@@ -89,7 +91,7 @@ def caffe_names(net: Net) -> dict[str, str]:
 def _read_prototxt(path: Path) -> NetParameter:
     data = _read_bytes(path, "prototxt", _LARGEST_PROTOTXT)
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not a prototxt: byte {error.start} is not text; give the network's "
@@ -109,15 +111,17 @@ def _read_prototxt(path: Path) -> NetParameter:
 
 
 def _to_net(proto: NetParameter, path: Path) -> Net:
-    inputs = _header_inputs(proto, path)
-    layers: list[Layer] = []
-    current: dict[str, str] = {x: x for x in inputs}
+    net = Net(proto.name or path.stem, _header_inputs(proto, path), [], [])
+    current = {x: x for x in net.inputs}
+    names: set[str] = set()
     for entry in proto.layer:
         if not _in_test_phase(entry):
             continue
         if entry.type == "Input":
             for top, shape in zip(entry.top, _input_shapes(entry, path), strict=True):
-                inputs[top] = shape
+                if top in current:
+                    raise InputError(f"{path}: the input {top} stands there twice; remove one")
+                net.inputs[top] = shape
                 current[top] = top
             continue
         missing = [x for x in entry.bottom if x not in current]
@@ -126,52 +130,57 @@ def _to_net(proto: NetParameter, path: Path) -> Net:
                 f"{path}: layer {entry.name} reads blob {missing[0]}, which no layer before it "
                 "makes; check the bottom's name and the order of the layers"
             )
+        if entry.name in names:
+            raise InputError(
+                f"{path}: two layers are called {entry.name}; rename one, weights belong to a "
+                "layer by its name"
+            )
+        names.add(entry.name)
         bottoms = [current[x] for x in entry.bottom]
         layer = Layer(entry.name, entry.type, bottoms, [], _params_of(entry), origin=(entry.name,))
-        _add_tops(layer, list(entry.top), current, layers, inputs, path)
-        layers.append(layer)
-    if not inputs:
+        net.layers.append(layer)
+        for top in entry.top:
+            if top in current:
+                _overwrite(net, layer, top, current[top], path)
+            layer.tops.append(top)
+            current[top] = top
+    if not net.inputs:
         raise InputError(f"{path}: the network has no input; add input and input_shape")
-    read = {x for layer in layers for x in layer.bottoms}
-    made = [x for layer in layers for x in layer.tops]
-    return Net(proto.name or path.stem, inputs, layers, [x for x in made if x not in read])
+    read = {x for layer in net.layers for x in layer.bottoms}
+    made = [x for layer in net.layers for x in layer.tops]
+    net.outputs = [x for x in made if x not in read or x.endswith(REPORT_MARKER)]
+    return net
 
 
-def _add_tops(
-    layer: Layer,
-    tops: list[str],
-    current: dict[str, str],
-    layers: list[Layer],
-    inputs: dict[str, Shape],
-    path: Path,
-) -> None:
-    """Name the layer's tops; a value that is overwritten becomes BLOB@PRODUCER."""
-    for top in tops:
-        old = current.get(top)
-        if old is not None:
-            if old not in layer.bottoms:
-                raise InputError(
-                    f"{path}: layers make the blob {top} twice (again in {layer.name}); only a "
-                    "layer that reads a blob may overwrite it: rename one of the tops"
-                )
-            if old in inputs:
-                inputs[f"{top}@input"] = inputs.pop(old)
-                renamed = f"{top}@input"
-            else:
-                maker = next(x for x in reversed(layers) if old in x.tops)
-                renamed = f"{top}@{maker.name}"
-            for other in [*layers, layer]:
-                other.bottoms = [renamed if x == old else x for x in other.bottoms]
-                other.tops = [renamed if x == old else x for x in other.tops]
-            layer.in_place = True
-        layer.tops.append(top)
-        current[top] = top
+def _overwrite(net: Net, layer: Layer, blob: str, old: str, path: Path) -> None:
+    """Let `layer`, the last of `net`, overwrite `blob`: its value `old` becomes BLOB@PRODUCER."""
+    if layer.tops or layer.bottoms[:1] != [old]:
+        raise InputError(
+            f"{path}: layers make the blob {blob} twice (again in {layer.name}); only a "
+            "layer that reads a blob first may overwrite it: rename one of the tops"
+        )
+    if layer.type not in IN_PLACE_TYPES:
+        raise InputError(
+            f"{path}: layer {layer.name} ({layer.type}) overwrites its bottom {blob}, which only "
+            "activations and the like can; give its top another name"
+        )
+    maker = "input" if old in net.inputs else net.producers()[old].name
+    renamed = f"{blob}@{maker}"
+    while renamed in net.values():
+        renamed += "_"
+    net.rename(old, renamed)
+    layer.in_place = True
 
 
 def _header_inputs(proto: NetParameter, path: Path) -> dict[str, Shape]:
     shapes = [tuple(x.dim) for x in proto.input_shape]
     if not shapes and proto.input_dim:
         dims = list(proto.input_dim)
+        if len(dims) != 4 * len(proto.input):
+            raise InputError(
+                f"{path}: {len(proto.input)} inputs but {len(dims)} times input_dim; give every "
+                "input four"
+            )
         shapes = [tuple(dims[i : i + 4]) for i in range(0, len(dims), 4)]
     if len(shapes) != len(proto.input):
         raise InputError(
@@ -180,7 +189,11 @@ def _header_inputs(proto: NetParameter, path: Path) -> dict[str, Shape]:
         )
     for name, shape in zip(proto.input, shapes, strict=True):
         _check_input(name, shape, path)
-    return dict(zip(proto.input, shapes, strict=True))
+    inputs = dict(zip(proto.input, shapes, strict=True))
+    if len(inputs) < len(shapes):
+        twice = next(x for i, x in enumerate(proto.input) if x in proto.input[:i])
+        raise InputError(f"{path}: the input {twice} stands there twice; remove one")
+    return inputs
 
 
 def _input_shapes(entry: LayerParameter, path: Path) -> list[Shape]:
@@ -242,9 +255,10 @@ def _read_weights(path: Path) -> dict[str, list[Array]]:
 
 
 def _load(blob: BlobProto, layer: str, path: Path) -> Array:
-    if blob.HasField("shape"):
-        shape = tuple(blob.shape.dim)
-    else:
+    # Caffe writes a scalar without any shape.
+    older = any(blob.HasField(x) for x in ("num", "channels", "height", "width"))
+    shape = tuple(blob.shape.dim)
+    if older and not blob.HasField("shape"):
         shape = (blob.num, blob.channels, blob.height, blob.width)
     values = np.array(blob.data if blob.data else blob.double_data, dtype=np.float32)
     if math.prod(shape) != values.size or any(x < 0 for x in shape):

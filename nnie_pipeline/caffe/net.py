@@ -21,9 +21,13 @@ Array = npt.NDArray[np.float32]
 
 IN_PLACE_TYPES = frozenset(
     {"BatchNorm", "Scale", "Bias", "ReLU", "Sigmoid", "TanH", "PReLU", "RReLU", "AbsVal", "ELU",
-     "BNLL", "Power", "Exp", "Log", "Threshold", "Dropout"}
+     "BNLL", "Power", "Exp", "Log", "Threshold", "Dropout", "Softmax"}
 )  # fmt: skip
-"""Layers of one bottom and one top of the same shape that Caffe can compute in place."""
+"""Layers whose top has the shape of the first bottom and that Caffe can compute in place."""
+
+REPORT_MARKER = "_report"
+"""Ends the name of a top that the mapper gives out though another layer reads it (HiSVP
+development guide, markers)."""
 
 
 @dataclass
