@@ -41,7 +41,9 @@ def convert(
     folded = fixed.folded
     opset = next((x.version for x in folded.opset_import if x.domain in ("", "ai.onnx")), 0)
     net = Net(name, {}, [], [])
-    graph = Graph(opset, fixed.shapes, constants_of(folded), net)
+    read = frozenset(x for node in folded.graph.node for x in node.input)
+    kept_names = frozenset(x.name for x in folded.graph.output)
+    graph = Graph(opset, fixed.shapes, constants_of(folded), net, read=read | kept_names)
     for input_name, shape in fixed.inputs.items():
         blob = graph.name_for(input_name)
         net.inputs[blob] = shape
@@ -66,11 +68,12 @@ def convert(
 
 
 def _output(graph: Graph, name: str) -> str:
-    if name not in graph.blobs:
+    blob = graph.find(name)
+    if blob is None:
         raise NotExpressibleError(
             f"output {name} does not depend on the network's input; leave it out with --outputs"
         )
-    return graph.blobs[name]
+    return blob
 
 
 def _drop_unused(net: Net) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from onnx import helper, numpy_helper
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
 from nnie_pipeline.caffe.net import Array, Layer, Net, Shape
 from nnie_pipeline.errors import NotExpressibleError
+
+Index: TypeAlias = "npt.NDArray[np.int32]"
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,41 @@ class Node:
         return self.inputs[index] if index < len(self.inputs) else ""
 
 
+@dataclass(frozen=True, eq=False)
+class Move:
+    """A value that holds the numbers of a Caffe blob in another order.
+
+    `index` has the value's shape; each element is the place in the blob's flat data, or -1
+    for a 0 that stands in no blob.
+    """
+
+    blob: str
+    shape: Shape
+    index: Index
+
+    @staticmethod
+    def of(blob: str, shape: Shape) -> Move:
+        """The blob as it is."""
+        return Move(blob, shape, np.arange(math.prod(shape), dtype=np.int32).reshape(shape))
+
+
 @dataclass
 class Graph:
-    """The graph under conversion: constants and shapes by ONNX name, layers made so far."""
+    """The graph under conversion: constants and shapes by ONNX name, layers made so far.
+
+    A value that only moves numbers is a `Move` until a layer reads it as a blob: a
+    convolution may take it into its kernel, and two moves may cancel.
+    """
 
     opset: int
     shapes: dict[str, Shape]
     constants: dict[str, npt.NDArray[Any]]
     net: Net
     blobs: dict[str, str] = field(default_factory=dict)
+    read: frozenset[str] = frozenset()
     _used: set[str] = field(default_factory=set)
+    _moves: dict[str, Move] = field(default_factory=dict)
+    _makers: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     def is_constant(self, name: str) -> bool:
         """Whether the input is a weight."""
@@ -101,13 +129,45 @@ class Graph:
         Raises:
             NotExpressibleError: it is a constant, which Caffe cannot feed to this layer.
         """
-        if name not in self.blobs:
+        blob = self.find(name)
+        if blob is None:
             self.refuse(
                 node,
                 f"its input {name} is a constant, Caffe's layer takes computed blobs only",
                 "fold the constant into the layer before",
             )
-        return self.blobs[name]
+        return blob
+
+    def find(self, name: str) -> str | None:
+        """As `blob`; None for a constant.
+
+        Raises:
+            NotExpressibleError: the value moves numbers in a way that no Caffe layer does.
+        """
+        make = self._makers.pop(name, None)
+        if make is not None:
+            del self._moves[name]
+            make()
+        return self.blobs.get(name)
+
+    def is_moved(self, name: str) -> bool:
+        """Whether no layer makes the value yet."""
+        return name in self._makers
+
+    def move(self, node: Node, name: str) -> Move:
+        """How the value's numbers lie in a Caffe blob.
+
+        Raises:
+            NotExpressibleError: as `blob`.
+        """
+        if name in self._makers:
+            return self._moves[name]
+        return Move.of(self.blob(node, name), self.shape(node, name))
+
+    def defer(self, name: str, move: Move, make: Callable[[], None]) -> None:
+        """The ONNX value `name` is `move`; `make` adds its layer once one is needed."""
+        self._moves[name] = move
+        self._makers[name] = make
 
     def name_for(self, onnx_name: str) -> str:
         """A free layer name that still tells the ONNX name."""
@@ -155,7 +215,15 @@ class Graph:
 
     def alias(self, node: Node) -> None:
         """The node's output is its input: no layer."""
-        self.blobs[node.outputs[0]] = self.blob(node, node.inputs[0])
+        source, output = node.inputs[0], node.outputs[0]
+
+        def make() -> None:
+            self.blobs[output] = self.blob(node, source)
+
+        if self.is_moved(source):
+            self.defer(output, self._moves[source], make)
+        else:
+            make()
 
     def refuse(self, node: Node, reason: str, remedy: str) -> NoReturn:
         """End the conversion: `node` cannot be expressed.
