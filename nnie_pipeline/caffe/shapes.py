@@ -7,12 +7,15 @@ import math
 from collections.abc import Callable
 
 from nnie_pipeline.caffe.net import Layer, Net, Shape
+from nnie_pipeline.caffe.weights import check_weights
 from nnie_pipeline.caffe.windows import (
+    Pair,
     conv_output,
     conv_window,
     deconv_output,
     pool_output,
     pool_window,
+    rounds_up,
 )
 from nnie_pipeline.errors import InputError
 
@@ -46,7 +49,12 @@ def layer_shapes(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     if rule is None:
         raise ShapeError(f"layer {layer.name}: the type {layer.type} is not known")
     try:
+        if len(bottoms) != 1 and layer.type not in _SEVERAL:
+            raise ValueError(f"it takes 1 bottom, not {len(bottoms)}")
         tops = rule(layer, bottoms)
+        check_weights(layer, bottoms)
+        if len(tops) != len(layer.tops):
+            raise ValueError(f"it makes {len(tops)} top, not {len(layer.tops)}")
     except (ValueError, IndexError, ZeroDivisionError) as error:
         described = " and ".join(_text(x) for x in bottoms) or "nothing"
         raise ShapeError(
@@ -89,56 +97,60 @@ def _text(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
 
+def _map_size(shape: Shape) -> Pair:
+    if len(shape) != 4:
+        raise ValueError("it needs a map N x C x H x W")
+    return shape[2], shape[3]
+
+
 def _same(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    return [bottoms[0] for _ in layer.tops]
+    return [bottoms[0]]
+
+
+def _split(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    return [bottoms[0]] * len(layer.tops)
 
 
 def _convolution(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     param = layer.params.convolution_param
-    channels = param.num_output or bottoms[0][1]
-    if layer.type != "DepthwiseConv" and bottoms[0][1] % param.group:
-        raise ValueError(f"{bottoms[0][1]} channels do not split into {param.group} groups")
-    size = conv_output(conv_window(param), bottoms[0][2:4])  # type: ignore[arg-type]
-    _check_weights(layer, bottoms[0][1], channels)
-    return [(bottoms[0][0], channels, *size)]
-
-
-def _deconvolution(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    param = layer.params.convolution_param
-    size = deconv_output(conv_window(param), bottoms[0][2:4])  # type: ignore[arg-type]
-    return [(bottoms[0][0], param.num_output, *size)]
-
-
-def _check_weights(layer: Layer, channels: int, filters: int) -> None:
-    if not layer.weights:
-        return
-    group = channels if layer.type == "DepthwiseConv" else layer.params.convolution_param.group
-    expected = (filters, channels // group, *conv_window(layer.params.convolution_param).kernel)
-    if layer.weights[0].shape != expected:
-        raise ValueError(f"its weights are {_text(layer.weights[0].shape)}, not {_text(expected)}")
+    size, channels = _map_size(bottoms[0]), bottoms[0][1]
+    outputs = param.num_output or channels
+    group = channels if layer.type == "DepthwiseConv" else param.group
+    if group < 1:
+        raise ValueError(f"its group {group} must be at least 1")
+    for count, what in ((channels, "channels"), (outputs, "outputs")):
+        if count % group:
+            raise ValueError(f"{count} {what} do not split into {group} groups")
+    rounding = deconv_output if layer.type == "Deconvolution" else conv_output
+    return [(bottoms[0][0], outputs, *rounding(conv_window(param), size))]
 
 
 def _pooling(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    size = bottoms[0][2], bottoms[0][3]
-    window = pool_window(layer.params.pooling_param, size)
-    return [(*bottoms[0][:2], *pool_output(window, size))] * len(layer.tops)
+    param, size = layer.params.pooling_param, _map_size(bottoms[0])
+    window = pool_window(param, size)
+    output = pool_output(window, size, rounds_up(param))
+    for i in (0, 1):
+        if (output[i] - 1) * window.stride[i] - window.pad[i] >= size[i]:
+            raise ValueError(
+                "its last window lies outside of the map (Caffe rounds up); choose a size at "
+                "which the stride leaves a rest"
+            )
+    # The second top, where there is one, is the mask of a later un-pooling.
+    return [(*bottoms[0][:2], *output)] * min(len(layer.tops), 2)
 
 
 def _inner_product(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     param = layer.params.inner_product_param
     axis = axis_of(param.axis, bottoms[0])
-    count = math.prod(bottoms[0][axis:])
-    if layer.weights and layer.weights[0].size != count * param.num_output:
-        raise ValueError(
-            f"its weights are for {layer.weights[0].size // max(param.num_output, 1)} values, "
-            f"not {count}"
-        )
     return [(*bottoms[0][:axis], param.num_output)]
 
 
 def _eltwise(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     if any(x != bottoms[0] for x in bottoms):
         raise ValueError("the bottoms of an Eltwise must have one shape")
+    given = len(layer.params.eltwise_param.coeff)
+    if given not in (0, len(bottoms)):
+        raise ValueError(f"{given} coefficients for {len(bottoms)} bottoms")
     return [bottoms[0]]
 
 
@@ -161,7 +173,10 @@ def slice_points(layer: Layer, length: int) -> list[int]:
         points = list(range(step, length, step))
     if len(points) != len(layer.tops) - 1:
         raise ValueError(f"{len(points)} slice points for {len(layer.tops)} tops")
-    return [0, *points, length]
+    cuts = [0, *points, length]
+    if any(a >= b for a, b in itertools.pairwise(cuts)):
+        raise ValueError(f"slice points {points} do not ascend between 0 and {length}")
+    return cuts
 
 
 def _slice(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
@@ -180,7 +195,14 @@ def _reshape(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     end = len(bottom) if param.num_axes == -1 else start + param.num_axes
     if not 0 <= start <= end <= len(bottom):
         raise ValueError(f"axis {param.axis} and num_axes {param.num_axes}")
-    target = [bottom[start + i] if x == 0 else x for i, x in enumerate(param.shape.dim)]
+    dims = list(param.shape.dim)
+    if min(dims, default=0) < -1:
+        raise ValueError(f"dim {min(dims)}")
+    if dims.count(-1) > 1:
+        raise ValueError("more than one -1")
+    if any(x == 0 and start + i >= len(bottom) for i, x in enumerate(dims)):
+        raise ValueError("a dim of 0 copies an axis that it does not have")
+    target = [bottom[start + i] if x == 0 else x for i, x in enumerate(dims)]
     if target.count(-1) == 1:
         known = math.prod(x for x in target if x != -1)
         inner = math.prod(bottom[start:end])
@@ -220,6 +242,10 @@ def crop_offsets(layer: Layer, bottom: Shape, like: Shape) -> list[int]:
     param = layer.params.crop_param
     axis = axis_of(param.axis, bottom)
     given = list(param.offset)
+    if len(like) != len(bottom):
+        raise ValueError("the bottoms of a Crop must have as many axes")
+    if len(given) > 1 and len(given) != len(bottom) - axis:
+        raise ValueError(f"{len(given)} offsets for {len(bottom) - axis} axes")
     offsets = [0] * len(bottom)
     for i in range(axis, len(bottom)):
         if given:
@@ -300,15 +326,22 @@ def _tile(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     return [tuple(x * tiles if i == axis else x for i, x in enumerate(bottoms[0]))]
 
 
+_SEVERAL = frozenset(
+    {"Bias", "Concat", "Crop", "Custom", "Eltwise", "LSTM", "MatMul", "PSROIPooling", "RNN",
+     "ROIPooling", "Scale", "Upsample"}
+)  # fmt: skip
+"""Layers that may have more than one bottom."""
+
 _RULES: dict[str, Rule] = {
     "Convolution": _convolution,
     "DepthwiseConv": _convolution,
-    "Deconvolution": _deconvolution,
+    "Deconvolution": _convolution,
     "Pooling": _pooling,
     "InnerProduct": _inner_product,
     "Eltwise": _eltwise,
     "Concat": _concat,
     "Slice": _slice,
+    "Split": _split,
     "Reshape": _reshape,
     "Flatten": _flatten,
     "Permute": _permute,
@@ -328,7 +361,7 @@ _RULES: dict[str, Rule] = {
     "Tile": _tile,
     **dict.fromkeys(
         ("AbsVal", "BNLL", "BatchNorm", "Bias", "Dropout", "ELU", "Exp", "LRN", "Log", "MVN",
-         "Normalize", "PReLU", "Power", "RReLU", "ReLU", "Scale", "Sigmoid", "Split", "TanH",
+         "Normalize", "PReLU", "Power", "RReLU", "ReLU", "Scale", "Sigmoid", "TanH",
          "Threshold"),
         _same,
     ),

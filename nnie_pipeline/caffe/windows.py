@@ -12,12 +12,22 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Window:
-    """(height, width) pairs of a sliding window, in pixels."""
+    """(height, width) pairs of a sliding window, in pixels.
+
+    Raises:
+        ValueError: a kernel, stride or dilation under 1.
+    """
 
     kernel: Pair
     stride: Pair = (1, 1)
     pad: Pair = (0, 0)
     dilation: Pair = (1, 1)
+
+    def __post_init__(self) -> None:
+        for name in ("kernel", "stride", "dilation"):
+            height, width = getattr(self, name)
+            if min(height, width) < 1:
+                raise ValueError(f"its {name} {height}x{width} must be at least 1x1")
 
     @property
     def extent(self) -> Pair:
@@ -60,7 +70,8 @@ def pool_window(param: PoolingParameter, size: Pair) -> Window:
     """The window of a Pooling layer over a map of `size` (height, width).
 
     Raises:
-        ValueError: no kernel size is given and the pooling is not global.
+        ValueError: no kernel size is given and the pooling is not global, or the pad is
+            not smaller than the kernel (Caffe refuses it too).
     """
     if param.global_pooling:
         return Window(size)
@@ -72,7 +83,16 @@ def pool_window(param: PoolingParameter, size: Pair) -> Window:
         raise ValueError("no kernel_size")
     stride = (param.stride_h, param.stride_w) if param.HasField("stride_h") else (param.stride,) * 2
     pad = (param.pad_h, param.pad_w) if param.HasField("pad_h") else (param.pad,) * 2
+    if pad[0] >= kernel[0] or pad[1] >= kernel[1]:
+        raise ValueError(
+            f"its pad {pad[0]}x{pad[1]} must be smaller than its kernel {kernel[0]}x{kernel[1]}"
+        )
     return Window(kernel, (stride[0], stride[1]), (pad[0], pad[1]))
+
+
+def rounds_up(param: PoolingParameter) -> bool:
+    """Whether the pooling rounds its output up, as Caffe and NNIE do unless told otherwise."""
+    return param.round_mode == PoolingParameter.CEIL and param.ceil_mode
 
 
 def conv_output(window: Window, size: Pair) -> Pair:
@@ -91,12 +111,14 @@ def deconv_output(window: Window, size: Pair) -> Pair:
     )
 
 
-def pool_output(window: Window, size: Pair) -> Pair:
+def pool_output(window: Window, size: Pair, round_up: bool = True) -> Pair:
     """Output (height, width) of a pooling.
 
     Caffe 1.0 rounds up and, when there is padding, drops a last window that would start
     in the padding behind the map.
     """
+    if not round_up:
+        return conv_output(window, size)
     result = []
     for axis in (0, 1):
         span = size[axis] + 2 * window.pad[axis] - window.kernel[axis]
