@@ -354,7 +354,6 @@ GOOD = header(1, 2, 3, 3) + conv("conv", "data", 2)
         (GOOD + layer("Slice", "s", "conv", "x x"), ["blob x twice", "in s"]),
         (GOOD + layer("Eltwise", "e", "conv data", "conv"), ["layer e (Eltwise) overwrites"]),
         (GOOD + conv("more", "conv", 2, top="conv"), ["layer more (Convolution) overwrites"]),
-        (GOOD + conv("conv", "conv", 2, top="b"), ["two layers are called conv"]),
         (conv("x", "x", 2), ["reads blob x"]),
         (layer("DummyData", "x", ""), ["has no input"]),
         ('input: "data"' + conv("conv", "data", 2), ["1 inputs but 0 input shapes"]),
@@ -410,6 +409,13 @@ def test_damaged_caffemodel(tmp_path: Path, weights: bytes, words: list[str]) ->
     assert "n.caffemodel" in message
     for word in words:
         assert word in message
+
+
+def test_two_layers_of_one_name_cannot_have_weights(tmp_path: Path) -> None:
+    text = GOOD + conv("conv", "conv", 2, top="b")
+    assert len(net_of(text).layers) == 2
+    message = refusal(reads(tmp_path, text, caffemodel(((2, 2, 1, 1), 4))))
+    assert "n.prototxt: two layers are called conv" in message
 
 
 def test_real_caffemodel_cut_short(shared: Path, tmp_path: Path) -> None:

@@ -34,14 +34,21 @@ def read_net(prototxt: Path, caffemodel: Path | None = None) -> Net:
     Its outputs are the values that no layer reads, and those marked with `REPORT_MARKER`.
 
     Raises:
-        InputError: a file that cannot be read, is no prototxt or caffemodel, or a
-            caffemodel that lacks a layer's weights.
+        InputError: a file that cannot be read or is no prototxt or caffemodel, or two
+            layers of one name when weights are read.
     """
     proto = _read_prototxt(prototxt)
     net = _to_net(proto, prototxt)
     if caffemodel is not None:
         blobs = _read_weights(caffemodel)
+        names: set[str] = set()
         for layer in net.layers:
+            if layer.name in names:
+                raise InputError(
+                    f"{prototxt}: two layers are called {layer.name}; rename one there and in the "
+                    "caffemodel, which knows layers by their names only"
+                )
+            names.add(layer.name)
             layer.weights = blobs.get(layer.name, [])
     return net
 
@@ -113,7 +120,6 @@ def _read_prototxt(path: Path) -> NetParameter:
 def _to_net(proto: NetParameter, path: Path) -> Net:
     net = Net(proto.name or path.stem, _header_inputs(proto, path), [], [])
     current = {x: x for x in net.inputs}
-    names: set[str] = set()
     for entry in proto.layer:
         if not _in_test_phase(entry):
             continue
@@ -130,12 +136,6 @@ def _to_net(proto: NetParameter, path: Path) -> Net:
                 f"{path}: layer {entry.name} reads blob {missing[0]}, which no layer before it "
                 "makes; check the bottom's name and the order of the layers"
             )
-        if entry.name in names:
-            raise InputError(
-                f"{path}: two layers are called {entry.name}; rename one, weights belong to a "
-                "layer by its name"
-            )
-        names.add(entry.name)
         bottoms = [current[x] for x in entry.bottom]
         layer = Layer(entry.name, entry.type, bottoms, [], _params_of(entry), origin=(entry.name,))
         net.layers.append(layer)

@@ -10,6 +10,7 @@ from nnie_pipeline.caffe.net import Layer, Net, Shape
 from nnie_pipeline.caffe.weights import check_weights
 from nnie_pipeline.caffe.windows import (
     Pair,
+    check_window,
     conv_output,
     conv_window,
     deconv_output,
@@ -122,12 +123,12 @@ def _convolution(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
         if count % group:
             raise ValueError(f"{count} {what} do not split into {group} groups")
     rounding = deconv_output if layer.type == "Deconvolution" else conv_output
-    return [(bottoms[0][0], outputs, *rounding(conv_window(param), size))]
+    return [(bottoms[0][0], outputs, *rounding(check_window(conv_window(param)), size))]
 
 
 def _pooling(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     param, size = layer.params.pooling_param, _map_size(bottoms[0])
-    window = pool_window(param, size)
+    window = check_window(pool_window(param, size), pooling=True)
     output = pool_output(window, size, rounds_up(param))
     for i in (0, 1):
         if (output[i] - 1) * window.stride[i] - window.pad[i] >= size[i]:

@@ -12,22 +12,12 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Window:
-    """(height, width) pairs of a sliding window, in pixels.
-
-    Raises:
-        ValueError: a kernel, stride or dilation under 1.
-    """
+    """(height, width) pairs of a sliding window, in pixels."""
 
     kernel: Pair
     stride: Pair = (1, 1)
     pad: Pair = (0, 0)
     dilation: Pair = (1, 1)
-
-    def __post_init__(self) -> None:
-        for name in ("kernel", "stride", "dilation"):
-            height, width = getattr(self, name)
-            if min(height, width) < 1:
-                raise ValueError(f"its {name} {height}x{width} must be at least 1x1")
 
     @property
     def extent(self) -> Pair:
@@ -70,8 +60,7 @@ def pool_window(param: PoolingParameter, size: Pair) -> Window:
     """The window of a Pooling layer over a map of `size` (height, width).
 
     Raises:
-        ValueError: no kernel size is given and the pooling is not global, or the pad is
-            not smaller than the kernel (Caffe refuses it too).
+        ValueError: no kernel size is given and the pooling is not global.
     """
     if param.global_pooling:
         return Window(size)
@@ -83,11 +72,24 @@ def pool_window(param: PoolingParameter, size: Pair) -> Window:
         raise ValueError("no kernel_size")
     stride = (param.stride_h, param.stride_w) if param.HasField("stride_h") else (param.stride,) * 2
     pad = (param.pad_h, param.pad_w) if param.HasField("pad_h") else (param.pad,) * 2
-    if pad[0] >= kernel[0] or pad[1] >= kernel[1]:
-        raise ValueError(
-            f"its pad {pad[0]}x{pad[1]} must be smaller than its kernel {kernel[0]}x{kernel[1]}"
-        )
     return Window(kernel, (stride[0], stride[1]), (pad[0], pad[1]))
+
+
+def check_window(window: Window, pooling: bool = False) -> Window:
+    """`window`, if it is one that Caffe takes.
+
+    Raises:
+        ValueError: a kernel, stride or dilation under 1, or a pooling's pad that is not
+            smaller than its kernel.
+    """
+    for name in ("kernel", "stride", "dilation"):
+        height, width = getattr(window, name)
+        if min(height, width) < 1:
+            raise ValueError(f"its {name} {height}x{width} must be at least 1x1")
+    (ph, pw), (kh, kw) = window.pad, window.kernel
+    if pooling and (ph >= kh or pw >= kw):
+        raise ValueError(f"its pad {ph}x{pw} must be smaller than its kernel {kh}x{kw}")
+    return window
 
 
 def rounds_up(param: PoolingParameter) -> bool:
