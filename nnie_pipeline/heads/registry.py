@@ -1,0 +1,25 @@
+"""The heads that decode detections, by the name that a spec gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nnie_pipeline.errors import InputError
+from nnie_pipeline.heads.retinaface import RetinaFace
+
+_HEADS = {"retinaface": RetinaFace}
+
+
+def head(decoder: str, parameters: Mapping[str, Any]) -> RetinaFace:
+    """The head `decoder` with `parameters` (the fields of its class).
+
+    Raises:
+        InputError: no such head, or a parameter it does not have.
+    """
+    if decoder not in _HEADS:
+        raise InputError(f"head {decoder!r} is not known; known: {', '.join(sorted(_HEADS))}")
+    try:
+        return _HEADS[decoder](**parameters)
+    except TypeError as error:
+        raise InputError(f"head {decoder}: {error}") from error
