@@ -1,0 +1,74 @@
+"""From a spec of the zoo to the plain values that the stages take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from nnie_pipeline.calibration.network_input import InputSpec
+    from nnie_pipeline.calibration.pictures import PictureFile
+    from nnie_pipeline.heads.retinaface import RetinaFace
+    from nnie_pipeline.zoo.spec import Spec
+
+
+def input_spec(spec: Spec) -> InputSpec:
+    """How a picture becomes the model's input."""
+    from nnie_pipeline.calibration.network_input import InputSpec
+
+    i = spec.input
+    return InputSpec(i.colour, i.mean, i.scale, i.geometry, i.anchor, i.fill)
+
+
+def head(spec: Spec) -> RetinaFace | None:
+    """The decoder of the model's detections; None if the spec names none.
+
+    Raises:
+        InputError: the spec's decoder is not known.
+    """
+    from nnie_pipeline.heads.registry import head as known_head
+
+    if spec.head is None:
+        return None
+    return known_head(spec.head.decoder, spec.head.model_dump(exclude={"decoder"}))
+
+
+def size_of(
+    spec: Spec, size: str | None, weights: Path | None, say: Callable[[str], None]
+) -> tuple[int, int]:
+    """(height, width) of the option --size, else of the spec, else of the model's file.
+
+    The last is told to `say`, because nobody chose it.
+
+    Raises:
+        InputError: not a size, one the model cannot take, or a file without one.
+    """
+    from nnie_pipeline.cli.common import parse_size
+    from nnie_pipeline.zoo.spec import check_size
+
+    chosen = spec.default_size if size is None else parse_size(size)
+    if chosen is None:
+        from nnie_pipeline.stages.input_size import input_size
+        from nnie_pipeline.zoo.fetch import fetch
+
+        chosen, assumed = input_size(fetch(spec, weights).path)
+        why = f" ({assumed})" if assumed else ", as its file says"
+        say(f"no size given: {spec.name} takes {chosen[0]}x{chosen[1]}{why}")
+    check_size(spec, chosen)
+    return chosen
+
+
+def default_pictures() -> list[PictureFile]:
+    """The project's own calibration pictures, fetched; the first of their list comes last.
+
+    nnie_mapper dumps the last picture, which should be in colour and show one face.
+    """
+    from nnie_pipeline.calibration.pictures import PictureFile
+    from nnie_pipeline.cli.download_bar import download_bar
+    from nnie_pipeline.zoo.pictures import default_pictures as fetched
+
+    with download_bar("calibration pictures") as progress:
+        first, *others = [PictureFile(x.path, x.name, x.licence) for x in fetched(progress)]
+    return [*others, first]
