@@ -135,6 +135,13 @@ def test_only_gray_pictures_are_refused_unless_allowed(tmp_path: Path) -> None:
     assert len(write_set(found, GRAY, (32, 32), tmp_path / "gray").pictures) == 2
 
 
+def test_one_coloured_pixel_makes_a_colour_picture(tmp_path: Path) -> None:
+    picture = np.full((40, 40, 3), 90, np.uint8)
+    picture[19, 21, 2] = 91
+    save(tmp_path / "in" / "almost.png", picture)
+    assert write_set(find_pictures(tmp_path / "in"), BGR, (32, 32), tmp_path / "set").gray == []
+
+
 def test_a_corrupt_picture_leaves_the_earlier_set(
     tmp_path: Path, pictures: list[PictureFile]
 ) -> None:
