@@ -19,6 +19,11 @@ class Changes:
     values: dict[str, str] = field(default_factory=dict)
     layers: dict[str, str] = field(default_factory=dict)
 
+    def rename(self, old: str, new: str) -> None:
+        """Note that a value changed its name, which may be a new name given before."""
+        sources = [x for x, y in self.values.items() if y == old] or [old]
+        self.values.update(dict.fromkeys(sources, new))
+
 
 @dataclass(frozen=True)
 class Pass:

@@ -37,7 +37,7 @@ def apply(net: Net) -> Changes:
         for old, new in ((bottom, before), (top, name)):
             if old != new:
                 net.rename(old, new)
-                changes.values[old] = new
+                changes.rename(old, new)
         consumers = net.consumers()
         producers = net.producers()
         changes.lines.append(f"{layer.name} ({layer.type}) works in place of {name}")
