@@ -190,7 +190,6 @@ def damaged(change: Any) -> Any:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda path: path.unlink(),
         lambda path: path.write_text("{"),
         lambda path: path.write_text("[]"),
         damaged(lambda value: value.pop("pictures")),
@@ -208,6 +207,11 @@ def test_a_damaged_record_is_named(
     damage(out / "calibration.json")
     with pytest.raises(InputError, match=r"calibration\.json"):
         load_input(out, 0)
+
+
+def test_a_folder_without_a_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no calibration set; write one with nnie calibrate"):
+        read_set(tmp_path)
 
 
 def test_wrong_numbers_and_changed_pictures_are_named(

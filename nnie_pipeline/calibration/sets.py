@@ -135,6 +135,8 @@ def read_set(folder: Path) -> CalibrationSet:
         InputError: there is none, or it is damaged.
     """
     path = folder / RECORD
+    if not path.exists():
+        raise InputError(f"{folder} holds no calibration set; write one with nnie calibrate")
     try:
         record = _RECORD_TYPE.validate_python(files.read_json(path, "the record of a set"))
     except ValidationError as error:

@@ -162,7 +162,8 @@ def _command(name: str, run: Run) -> str:
     stem = f"{name}_{run.kind}"
     command = f"nnie_mapper_12 {stem}.cfg"
     if run.log_level == 3:
-        command += f" && mkdir -p dump_{stem} && mv mapper_quant dump_{stem}/"
+        dump = f"dump_{stem}"
+        command += f" && rm -rf {dump} && mkdir {dump} && mv mapper_quant {dump}/"
     return command
 
 

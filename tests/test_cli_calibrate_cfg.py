@@ -1,0 +1,94 @@
+"""The two commands as a user calls them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+
+def nnie(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nnie_pipeline", *arguments],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    (tmp_path / "[mine]").mkdir()
+    for number, picture in enumerate((np.full((50, 40, 3), (9, 99, 199)), np.full((30, 30), 7))):
+        data = cv2.imencode(".png", picture.astype(np.uint8))[1]
+        (tmp_path / "[mine]" / f"{number}.png").write_bytes(bytes(data))
+    (tmp_path / "net.prototxt").write_text(
+        'name: "n" input: "data" input_shape { dim: 1 dim: 3 dim: 64 dim: 96 }\n'
+        'layer { name: "relu" type: "ReLU" bottom: "data" top: "out" }\n'
+    )
+    (tmp_path / "net.caffemodel").write_bytes(b"weights")
+    return tmp_path
+
+
+def test_from_pictures_to_cfg_files(work: Path) -> None:
+    done = nnie(
+        work, "calibrate", "retinaface", "--size", "64x96", "--images", "[mine]", "--out", "[set]"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 pictures at 64x96, letterbox top-left, fill 104, 117, 123 (BGR): [set]" in done.stdout
+    assert "1 of them gray (cannot reveal swapped channels): 1.png" in done.stdout
+    assert "20 to 50" in done.stdout
+    raw = np.fromfile(work / "[set]" / "raw" / "000_0.bgr", np.uint8).reshape(3, 64, 96)
+    assert raw[:, 30, 10].tolist() == [9, 99, 199]
+    assert raw[:, 30, 90].tolist() == [104, 117, 123]
+
+    done = nnie(
+        work, "cfg", "net.prototxt", "net.caffemodel", "--calibration", "[set]", "--out", "mapper"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nnie_mapper_12 net_inst_8bit.cfg" in done.stdout
+    assert len(list((work / "mapper").glob("net_*.cfg"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("retinafaze",), "did you mean retinaface?"),
+        (("retinaface", "--size", "641"), "use 640 or 672"),
+        (("retinaface", "--images", "nowhere"), "picture folder nowhere: found nothing there"),
+        (("retinaface", "--images", "empty"), "picture folder empty holds no pictures"),
+        (("retinaface", "--images", "broken"), "picture broken/a.jpg is corrupt"),
+        (("retinaface", "--images", "[mine]", "--out", "."), "which is no part of a calibration"),
+        (("retinaface", "--images", "[mine]", "--out", "net.prototxt"), "net.prototxt is a file"),
+    ],
+)
+def test_bad_input_is_one_line(work: Path, change: tuple[str, ...], message: str) -> None:
+    (work / "empty").mkdir()
+    (work / "broken").mkdir()
+    (work / "broken" / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    arguments = change if "--out" in change else (*change, "--out", "set")
+    done = nnie(work, "calibrate", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
+    assert not (work / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("no.prototxt", "net.caffemodel"), "network no.prototxt: found nothing there"),
+        (("net.prototxt", "no.caffemodel"), "weights no.caffemodel: found nothing there"),
+        (("net.prototxt", "net.caffemodel"), "nowhere holds no calibration set; write one with"),
+        (("net.prototxt", "net.caffemodel", "--name", "größe"), "ASCII"),
+    ],
+)
+def test_bad_cfg_input_is_one_line(work: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = nnie(work, "cfg", *arguments, "--calibration", "nowhere", "--out", "mapper")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
+    assert not (work / "mapper").exists()
