@@ -268,6 +268,17 @@ def bnll(_: LayerParameter, bottoms: Sequence[Array], __: Sequence[Array]) -> li
     return [np.where(x > 0, x + np.log1p(np.exp(-np.maximum(x, 0))), small)]
 
 
+def lrn(p: LayerParameter, bottoms: Sequence[Array], _: Sequence[Array]) -> list[Array]:
+    param, x = p.lrn_param, bottoms[0]
+    y = x.copy()
+    half = (param.local_size - 1) // 2
+    for c in range(x.shape[1]):
+        near = x[:, max(c - half, 0) : c + half + 1]
+        squares = (near**2).sum(axis=1)
+        y[:, c] *= (param.k + param.alpha / param.local_size * squares) ** -param.beta
+    return [y]
+
+
 def concat(p: LayerParameter, bottoms: Sequence[Array], _: Sequence[Array]) -> list[Array]:
     param = p.concat_param
     axis = param.concat_dim if param.HasField("concat_dim") else param.axis
@@ -348,6 +359,7 @@ LAYERS: dict[str, Function] = {
     "Exp": exp,
     "Flatten": flatten,
     "InnerProduct": inner_product,
+    "LRN": lrn,
     "Log": log,
     "PReLU": prelu,
     "Permute": permute,

@@ -18,17 +18,20 @@ class Session:
     """A network ready to run; `values` names what a run gives back (default: the outputs).
 
     Inputs and results are float32 arrays with the shapes of the `Net`.
+
+    Raises:
+        InputError: as `to_onnx`.
     """
 
     def __init__(self, net: Net, values: Sequence[str] | None = None) -> None:
-        wanted = list(net.outputs if values is None else values)
-        model = to_onnx(net, wanted)
+        self._wanted = list(net.outputs if values is None else values)
         self._inputs = dict(net.inputs)
-        self._computed = [x.name for x in model.graph.output]
+        self._computed = [x for x in self._wanted if x not in self._inputs]
+        model = to_onnx(net, self._computed)
         self._session = open_session(model.SerializeToString())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The wanted values for `inputs`, in the network's order.
+        """The wanted values for `inputs`, in the order in which they were asked for.
 
         Raises:
             InputError: an input is missing or has another shape.
@@ -40,7 +43,8 @@ class Session:
                 raise InputError(f"the network's input {name} is {list(shape)}; it is {found}")
         feed = {x: np.ascontiguousarray(inputs[x], dtype=np.float32) for x in self._inputs}
         results: list[Array] = self._session.run(self._computed, feed) if self._computed else []
-        return dict(zip(self._computed, results, strict=True))
+        made = {**feed, **dict(zip(self._computed, results, strict=True))}
+        return {x: made[x] for x in self._wanted}
 
 
 def open_session(model: bytes | str) -> Any:

@@ -13,9 +13,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from nnie_pipeline.caffe import shapes as caffe_shapes
-from nnie_pipeline.caffe.caffe_pb2 import EltwiseParameter, PoolingParameter
+from nnie_pipeline.caffe.caffe_pb2 import EltwiseParameter, LRNParameter, PoolingParameter
 from nnie_pipeline.caffe.net import Array, Layer, Net, Shape
-from nnie_pipeline.caffe.windows import conv_window, pool_output, pool_window
+from nnie_pipeline.caffe.windows import conv_window, pool_output, pool_window, rounds_up
 from nnie_pipeline.errors import InputError
 
 _OPSET = 17
@@ -55,7 +55,8 @@ def to_onnx(net: Net, values: Sequence[str] | None = None) -> onnx.ModelProto:
     """The ONNX model that computes `values` (default: the outputs of `net`).
 
     Raises:
-        InputError: a layer type this engine does not know, or shapes that do not fit.
+        InputError: a layer that this engine cannot run, shapes that do not fit, or a value
+            that the network does not make.
     """
     graph = Graph(caffe_shapes.infer(net))
     for layer in net.layers:
@@ -66,19 +67,32 @@ def to_onnx(net: Net, values: Sequence[str] | None = None) -> onnx.ModelProto:
             )
         emit(graph, layer)
     wanted = list(net.outputs if values is None else values)
-    made = {x for layer in net.layers for x in layer.tops}
+    made = {x for node in graph.nodes for x in node.output}
+    for value in wanted:
+        if value not in made:
+            raise InputError(_not_made(net, value))
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             net.name or "net",
             [_value(x, shape) for x, shape in net.inputs.items()],
-            [_value(x, graph.shapes[x]) for x in wanted if x in made],
+            [_value(x, graph.shapes[x]) for x in wanted],
             graph.constants,
         ),
         opset_imports=[helper.make_opsetid("", _OPSET)],
     )
     model.ir_version = _IR_VERSION
     return model
+
+
+def _not_made(net: Net, value: str) -> str:
+    maker = net.producers().get(value)
+    if maker is None:
+        return f"the network makes no value {value}; its outputs are {', '.join(net.outputs)}"
+    return (
+        f"layer {maker.name} ({maker.type}): the onnxruntime engine does not make {value}, the "
+        "mask of an un-pooling"
+    )
 
 
 def _value(name: str, shape: Shape) -> onnx.ValueInfoProto:
@@ -101,9 +115,13 @@ def _convolution(graph: Graph, layer: Layer) -> None:
     )
 
 
-def _filter_weights(layer: Layer) -> list[Array]:
+def _require_weights(layer: Layer) -> None:
     if not layer.weights:
         raise InputError(f"layer {layer.name} ({layer.type}) has no weights in the caffemodel")
+
+
+def _filter_weights(layer: Layer) -> list[Array]:
+    _require_weights(layer)
     weight = layer.weights[0]
     return [weight, layer.weights[1].reshape(-1)] if len(layer.weights) > 1 else [weight]
 
@@ -112,7 +130,12 @@ def _pooling(graph: Graph, layer: Layer) -> None:
     param = layer.params.pooling_param
     size = graph.shapes[layer.bottoms[0]][2], graph.shapes[layer.bottoms[0]][3]
     window = pool_window(param, size)
-    output = pool_output(window, size)
+    if param.pool == PoolingParameter.STOCHASTIC:
+        raise InputError(
+            f"layer {layer.name}: the onnxruntime engine cannot run STOCHASTIC pooling; NNIE "
+            "knows MAX and AVE"
+        )
+    output = pool_output(window, size, rounds_up(param))
     behind = [
         max(0, (output[i] - 1) * window.stride[i] + window.kernel[i] - size[i] - window.pad[i])
         for i in (0, 1)
@@ -159,13 +182,19 @@ def _inner_product(graph: Graph, layer: Layer) -> None:
     flat = graph.add(
         "Reshape", [layer.bottoms[0], graph.constant((rows, math.prod(bottom[axis:])), np.int64)]
     )
-    inputs = [flat, graph.constant(weight), *(graph.constant(x) for x in weights[1:])]
+    inputs = [flat, graph.constant(weight), *(graph.constant(x.reshape(-1)) for x in weights[1:])]
     product = graph.add("Gemm", inputs, transB=int(not param.transpose))
     shape = graph.shapes[layer.tops[0]]
     graph.add("Reshape", [product, graph.constant(shape, np.int64)], layer.tops[0])
 
 
 def _batch_norm(graph: Graph, layer: Layer) -> None:
+    param = layer.params.batch_norm_param
+    if param.HasField("use_global_stats") and not param.use_global_stats:
+        raise InputError(
+            f"layer {layer.name} (BatchNorm) takes its statistics from the picture; write "
+            "use_global_stats: true"
+        )
     mean, variance = batch_norm_statistics(layer)
     channels = mean.size
     graph.add(
@@ -178,7 +207,7 @@ def _batch_norm(graph: Graph, layer: Layer) -> None:
             graph.constant(variance),
         ],
         layer.tops[0],
-        epsilon=layer.params.batch_norm_param.eps,
+        epsilon=param.eps,
     )
 
 
@@ -208,6 +237,7 @@ def _parameter(graph: Graph, layer: Layer, axis: int, num_axes: int, blob: int) 
     if len(layer.bottoms) > 1 and blob == 0:
         shape = _broadcast(graph, layer, axis, graph.shapes[layer.bottoms[1]])
         return graph.add("Reshape", [layer.bottoms[1], graph.constant(shape, np.int64)])
+    _require_weights(layer)
     array = layer.weights[blob - (len(layer.bottoms) > 1)]
     bottom = graph.shapes[layer.bottoms[0]]
     start = caffe_shapes.axis_of(axis, bottom)
@@ -218,8 +248,6 @@ def _parameter(graph: Graph, layer: Layer, axis: int, num_axes: int, blob: int) 
 
 def _scale(graph: Graph, layer: Layer) -> None:
     param = layer.params.scale_param
-    if not layer.weights and len(layer.bottoms) < 2:
-        raise InputError(f"layer {layer.name} (Scale) has no weights in the caffemodel")
     factor = _parameter(graph, layer, param.axis, param.num_axes, 0)
     if not param.bias_term:
         graph.add("Mul", [layer.bottoms[0], factor], layer.tops[0])
@@ -274,8 +302,7 @@ def _rrelu(graph: Graph, layer: Layer) -> None:
 
 def _prelu(graph: Graph, layer: Layer) -> None:
     rank = len(graph.shapes[layer.bottoms[0]])
-    if not layer.weights:
-        raise InputError(f"layer {layer.name} (PReLU) has no weights in the caffemodel")
+    _require_weights(layer)
     slope = layer.weights[0].reshape(-1, *(1,) * (rank - 2))
     graph.add("PRelu", [layer.bottoms[0], graph.constant(slope)], layer.tops[0])
 
@@ -293,7 +320,7 @@ def _power(graph: Graph, layer: Layer) -> None:
 
 def _exp(graph: Graph, layer: Layer) -> None:
     param = layer.params.exp_param
-    log = 1.0 if param.base == -1 else math.log(param.base)
+    log = _log_of_base(layer, param.base)
     value = _affine(graph, layer.bottoms[0], param.scale * log, param.shift * log)
     graph.add("Exp", [value], layer.tops[0])
 
@@ -301,8 +328,16 @@ def _exp(graph: Graph, layer: Layer) -> None:
 def _log(graph: Graph, layer: Layer) -> None:
     param = layer.params.log_param
     value = graph.add("Log", [_affine(graph, layer.bottoms[0], param.scale, param.shift)])
-    factor = 1.0 if param.base == -1 else 1.0 / math.log(param.base)
+    factor = 1.0 / _log_of_base(layer, param.base)
     graph.add("Mul", [value, graph.constant(factor)], layer.tops[0])
+
+
+def _log_of_base(layer: Layer, base: float) -> float:
+    if base == -1:
+        return 1.0
+    if base <= 0 or (base == 1 and layer.type == "Log"):
+        raise InputError(f"layer {layer.name} ({layer.type}): no number has the base {base:g}")
+    return math.log(base)
 
 
 def _affine(graph: Graph, value: str, scale: float, shift: float) -> str:
@@ -376,10 +411,28 @@ def _upsample(graph: Graph, layer: Layer) -> None:
             f"layer {layer.name}: the onnxruntime engine cannot run an un-pooling Upsample"
         )
     bottom, top = graph.shapes[layer.bottoms[0]], graph.shapes[layer.tops[0]]
-    scales = [b / a for a, b in zip(bottom, top, strict=True)]
+    if any(b % a for a, b in zip(bottom, top, strict=True)):
+        raise InputError(
+            f"layer {layer.name} (Upsample): {bottom[2]}x{bottom[3]} to {top[2]}x{top[3]} is no "
+            "whole factor"
+        )
+    scales = [b // a for a, b in zip(bottom, top, strict=True)]
     graph.add(
         "Resize", [layer.bottoms[0], "", graph.constant(scales)], layer.tops[0],
         mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+    )  # fmt: skip
+
+
+def _lrn(graph: Graph, layer: Layer) -> None:
+    """Caffe 1.0, lrn_layer: x / (k + alpha / size * sum of squares) ** beta, as ONNX's LRN."""
+    param = layer.params.lrn_param
+    if param.norm_region != LRNParameter.ACROSS_CHANNELS:
+        raise InputError(
+            f"layer {layer.name}: the onnxruntime engine cannot run an LRN within a channel"
+        )
+    graph.add(
+        "LRN", layer.bottoms, layer.tops[0],
+        size=param.local_size, alpha=param.alpha, beta=param.beta, bias=param.k,
     )  # fmt: skip
 
 
@@ -406,6 +459,7 @@ _EMITTERS: dict[str, Emit] = {
     "Exp": _exp,
     "Flatten": _reshape,
     "InnerProduct": _inner_product,
+    "LRN": _lrn,
     "Log": _log,
     "PReLU": _prelu,
     "Permute": _permute,
