@@ -7,15 +7,24 @@ that a full disk, an error or Ctrl-C leaves what was there before.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from nnie_pipeline.errors import InputError
+
+TEMPORARY = ".tmp."
+"""How the name begins of all that is not in its place yet."""
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+_LARGEST_JSON = 64 << 20
 
 
 @contextlib.contextmanager
@@ -26,43 +35,57 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         InputError: the place cannot be written (a file in its place, no permission,
             device full).
     """
-    with _reported(folder):
+    with writing(folder):
         _require_folder(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{folder.name}.", dir=folder.parent))
+        old = temporary.with_name(temporary.name + ".old")
         try:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
-            old = temporary.with_name(temporary.name + ".old")
-            if folder.exists():
-                folder.rename(old)
-            temporary.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+            with uninterrupted():
+                if folder.exists():
+                    folder.rename(old)
+                try:
+                    temporary.rename(folder)
+                except OSError:
+                    if old.exists():
+                        old.rename(folder)
+                    raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def added_files(folder: Path) -> Iterator[Path]:
+def added_files(folder: Path, keep: Collection[Path] = ()) -> Iterator[Path]:
     """Yield an empty folder whose files move into `folder` when the block succeeds.
 
-    Files already in `folder` stay, except those of the same names.
+    Files already in `folder` stay, except those of the same names. `keep` are files that
+    the block reads and that may not be replaced.
 
     Raises:
-        InputError: as `replaced_folder`.
+        InputError: as `replaced_folder`, or a file of `keep` would be replaced.
     """
-    with _reported(folder):
+    with writing(folder):
         _require_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".tmp.", dir=folder))
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
         try:
             yield temporary
-            for path in sorted(temporary.rglob("*")):
-                place = folder / path.relative_to(temporary)
-                if path.is_dir():
-                    place.mkdir(exist_ok=True)
-                else:
-                    path.replace(place)
+            moves = [(x, folder / x.relative_to(temporary)) for x in sorted(temporary.rglob("*"))]
+            for _, place in moves:
+                if place.exists() and any(place.samefile(x) for x in keep):
+                    raise InputError(
+                        f"cannot write {place}: it is what this command reads; choose another "
+                        "folder for the results"
+                    )
+            with uninterrupted():
+                for path, place in moves:
+                    if path.is_dir():
+                        place.mkdir(exist_ok=True)
+                    else:
+                        path.replace(place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -77,6 +100,67 @@ def write_text(path: Path, text: str) -> None:
         (folder / path.name).write_text(text, encoding="utf-8")
 
 
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Report what the machine refuses in the block as an error about `folder`.
+
+    Raises:
+        InputError: no permission, device full and the like.
+    """
+    try:
+        yield
+    except OSError as error:
+        # What was being copied may be named instead of the place that is full.
+        where = folder if error.errno in _NO_ROOM else error.filename or folder
+        raise InputError(
+            f"cannot write {where}: {error.strerror or error}; choose another folder or make room"
+        ) from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make `folder` and keep other processes that ask for the same lock out of it.
+
+    Raises:
+        InputError: another one has it, or the folder cannot be made.
+    """
+    import fcntl
+
+    with writing(folder):
+        if not folder.is_dir():
+            _require_folder(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another nnie run is at work in {folder}; wait until it is done"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until the block is done: it renames, which takes no time."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+    earlier = signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    if pending:
+        raise KeyboardInterrupt
+
+
 def to_json(value: Any) -> str:
     """`value` as the JSON text that every stage writes."""
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
@@ -86,25 +170,18 @@ def read_json(path: Path, what: str) -> Any:
     """The JSON value in `path`; `what` says in an error what the file should be.
 
     Raises:
-        InputError: no such file, or not JSON.
+        InputError: no such file, too large, or not JSON.
     """
     try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise InputError(f"{path} is not {what}: it is larger than {_LARGEST_JSON} bytes")
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {what} {path}: {error.strerror}") from error
-    except ValueError as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not {what}: byte {error.start} is not text") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not {what}: {error}") from error
-
-
-@contextlib.contextmanager
-def _reported(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or folder
-        raise InputError(
-            f"cannot write {where}: {error.strerror}; choose another folder or make room"
-        ) from error
 
 
 def _require_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import re
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SIZE = re.compile(r"(\d+)(?:[xX](\d+))?")
+_SIZE = re.compile(r"([0-9]+)(?:[xX]([0-9]+))?")
 _LARGEST_SIDE = 4096
+_LONGEST_LINE = 1000
+_ENVIRONMENT = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EIO,
+     errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ELOOP}
+)  # fmt: skip
+"""What the machine refuses, not what this program does wrong."""
 
 
 def reported(function: Callable[P, R]) -> Callable[P, R]:
@@ -39,12 +46,18 @@ def reported(function: Callable[P, R]) -> Callable[P, R]:
         except NnieError as error:
             fail(str(error), error.exit_status)
         except KeyboardInterrupt:
-            fail("interrupted; results of earlier runs are untouched", 130)
+            fail("interrupted; nothing is left half done", 130)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _forget_output()
             raise SystemExit(0) from None
+        except MemoryError:
+            fail("not enough memory; choose a smaller --size or end other programs", 2)
         except Exception as error:
-            log = _write_log()
+            if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
+                _forget_output()
+                where = error.filename or "standard output or a temporary file"
+                fail(f"cannot read or write {where}: {error.strerror}; make room or allow it", 2)
+            log = _write_log(error)
             fail(
                 f"this is a bug in nnie-pipeline ({type(error).__name__}: {error}); "
                 f"please report it with {log}",
@@ -55,9 +68,15 @@ def reported(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def fail(message: str, status: int) -> typing.NoReturn:
-    """Print one line to standard error and end with `status`."""
-    line = " ".join(message.split())
-    sys.stderr.write(f"nnie: {line}\n")
+    """Print one line to standard error and end with `status`.
+
+    Names out of files may hold control characters; a terminal gets none of them.
+    """
+    line = "".join(x if x.isprintable() else "?" for x in " ".join(message.split()))
+    if len(line) > _LONGEST_LINE:
+        line = f"{line[: _LONGEST_LINE // 2]} ... {line[-_LONGEST_LINE // 2 :]}"
+    if sys.stderr is not None:
+        sys.stderr.write(f"nnie: {line}\n")
     raise SystemExit(status)
 
 
@@ -96,15 +115,45 @@ def existing_file(path: Path, what: str) -> Path:
     Raises:
         InputError: it is not there, or not a file.
     """
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing"
+    try:
+        found = "a file" if path.is_file() else "a folder" if path.is_dir() else "nothing"
+    except OSError as error:
+        found = f"nothing ({error.strerror})"
+    if found != "a file":
         raise InputError(f"{what} {path}: found {found} there; give the path of the file")
     return path
 
 
-def _write_log() -> Path:
-    handle, name = tempfile.mkstemp(prefix="nnie-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8") as log:
-        log.write(f"command: {sys.argv!r}\n")
-        traceback.print_exc(file=log)
-    return Path(name)
+def names_of(text: str | None, option: str) -> list[str] | None:
+    """The names in "a,b" that `option` was given; None when it was not.
+
+    Raises:
+        InputError: it holds no name, or one twice.
+    """
+    if text is None:
+        return None
+    names = [x.strip() for x in text.split(",")]
+    if not all(names):
+        raise InputError(f"{option} {text!r} leaves a name empty; write names with commas between")
+    twice = next((x for x in names if names.count(x) > 1), None)
+    if twice is not None:
+        raise InputError(f"{option} names {twice} twice; name every tensor once")
+    return names
+
+
+def _forget_output() -> None:
+    """Nobody reads standard output any more: what is left in its buffer must not fail again."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write_log(error: Exception) -> str:
+    """The traceback in a file; words for where it is."""
+    text = f"command: {sys.argv!r}\n{''.join(traceback.format_exception(error))}"
+    try:
+        handle, name = tempfile.mkstemp(prefix="nnie-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(text)
+    except OSError as refused:
+        return f"its traceback (no log could be written: {refused.strerror})"
+    return f"the log {name}"

@@ -26,8 +26,11 @@ def command(
     """Compare two dumps in execution order: cosine, maximum absolute error, relative distance."""
     from nnie_pipeline.compare.dumps import read_dump
     from nnie_pipeline.compare.layers import THRESHOLD, compare
+    from nnie_pipeline.errors import InputError
     from nnie_pipeline.files import to_json
 
+    if min_cosine is not None and not -1 <= min_cosine <= 1:
+        raise InputError(f"--min-cosine {min_cosine:g}: a cosine lies between -1 and 1; try 0.99")
     threshold = THRESHOLD if min_cosine is None else min_cosine
     found = compare(read_dump(left), read_dump(right), threshold)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nnie_pipeline.cli.common import console, existing_file, parse_size, reported
+from nnie_pipeline.cli.common import console, existing_file, names_of, parse_size, reported
 
 
 @reported
@@ -26,8 +26,8 @@ def command(
 
     existing_file(model, "ONNX model")
     chosen = None if size is None else parse_size(size)
-    kept = [x.strip() for x in outputs.split(",") if x.strip()] if outputs else None
-    with added_files(out) as folder:
+    kept = names_of(outputs, "--outputs")
+    with added_files(out, keep=[model]) as folder:
         done = convert_files(model, model.stem, folder, chosen, kept, default_probe())
     say = console()
     if done.assumed:

@@ -30,6 +30,6 @@ def command(
         raise InputError(f"no engine {engine}; engines: {', '.join(ENGINES)}")
     net = read_net(existing_file(prototxt, "prototxt"), existing_file(caffemodel, "caffemodel"))
     feed = read_input(existing_file(input_file, "input"), net)
-    with added_files(out) as folder:
+    with added_files(out, keep=[input_file]) as folder:
         dump_float(net, feed, folder)
     console().print(f"{len(net.layers)} layers of the float network: {out}", markup=False)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nnie_pipeline.cli.common import console, existing_file, parse_size, reported
+from nnie_pipeline.cli.common import console, existing_file, names_of, parse_size, reported
 
 
 @reported
@@ -32,8 +32,8 @@ def command(
     chosen = None if size is None else parse_size(size)
     if out.resolve() == prototxt.resolve().parent:
         raise InputError(f"--out {out} holds the network itself; choose another folder")
-    order = [x.strip() for x in outputs.split(",") if x.strip()] if outputs else []
-    with added_files(out) as folder:
+    order = names_of(outputs, "--outputs") or []
+    with added_files(out, keep=[prototxt, caffemodel]) as folder:
         done = rewrite_files(
             prototxt, caffemodel, prototxt.stem, folder, chosen, default_probe(), skip or (), order
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,10 +40,12 @@ def command(
             "or the path of an .onnx file or a spec (.yaml)"
         )
     spec = load_spec(model)
-    chosen = translate.size_of(spec, size)
     find_chip(chip)
     if weights is not None:
         existing_file(weights, "weights")
+    say = console()
+    tell = partial(say.print, markup=False)
+    chosen = translate.size_of(spec, size, weights, tell)
 
     @cache
     def pictures() -> list[PictureFile]:
@@ -53,22 +55,22 @@ def command(
 
     if images is not None:
         pictures()
-    say = console()
     folder = build / f"{spec.name}-{chosen[0]}x{chosen[1]}"
-    say.print(f"{spec.name} at {chosen[0]}x{chosen[1]} (height x width) in {folder}")
+    tell(f"{spec.name} at {chosen[0]}x{chosen[1]} (height x width) in {folder}")
+    if Path(model).suffix.lower() == ".onnx":
+        tell("input assumed: BGR, 0 to 255, no mean and no scale; a spec (.yaml) can say otherwise")
     job = Job(
         spec, lambda: translate.input_spec(spec), chosen, folder, chip, weights, images,
-        pictures, lambda: translate.head(spec), lambda line: say.print(line, markup=False),
-        progress_bar,
+        pictures, lambda: translate.head(spec), tell, progress_bar,
     )  # fmt: skip
     found, worked = run_all(job)
     if not worked:
         say.print("everything is up to date")
     say.print(f"verdict: {found.status}", style="bold")
     for reason in found.reasons[:8]:
-        say.print(f"  {reason}", markup=False)
-    say.print(f"report:  {folder / 'report.html'}", markup=False)
-    say.print(f"next:    copy {folder / 'mapper'} to the machine with nnie_mapper; its README.txt")
-    say.print("         names the commands")
+        tell(f"  {reason}")
+    tell(f"report:  {folder / 'report.html'}")
+    tell(f"next:    copy {folder / 'mapper'} to the machine with nnie_mapper; its README.txt")
+    tell("         names the commands")
     if found.failed:
         fail(f"{spec.name} is not ready for the board; see the reasons above and the report", 1)

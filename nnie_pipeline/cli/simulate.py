@@ -39,8 +39,9 @@ def command(
         say.print("no --ranges given: the input is its own calibration")
         found = record_ranges(net, [feed])
     else:
+        existing_file(ranges, "ranges file")
         found = Ranges.from_json(read_json(ranges, "a ranges file"), str(ranges))
-    with added_files(out) as folder:
+    with added_files(out, keep=[input_file]) as folder:
         dump_simulated(net, feed, bits, found, folder)
         (folder / "ranges.json").write_text(to_json(found.to_json()), encoding="utf-8")
     say.print(f"{len(net.layers)} layers in {bits} bit: {out}", markup=False)

@@ -21,6 +21,8 @@ from nnie_pipeline.errors import InputError
 
 DEFAULT_SIDE = 640
 _LARGEST_MODEL = (2 << 30) - 1
+_LARGEST_SIDE = 4096
+_LARGEST_INPUT = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,13 @@ def fix(
     del reference.graph.value_info[:]
     if outputs:
         _cut(reference, outputs)
-    inputs, assumed = _fix_inputs(reference, size)
+    inputs, assumed = fix_inputs(reference, size)
     folded = _fold(reference)
-    return FixedModel(reference, folded, inputs, _shapes(folded), assumed)
+    shapes = _shapes(folded)
+    for output in reference.graph.output:
+        for side in shapes.get(output.name, ()):
+            output.type.tensor_type.shape.dim.add().dim_value = side
+    return FixedModel(reference, folded, inputs, shapes, assumed)
 
 
 def _cut(model: onnx.ModelProto, outputs: Sequence[str]) -> None:
@@ -117,7 +123,10 @@ def _cut(model: onnx.ModelProto, outputs: Sequence[str]) -> None:
     nodes = [x for x in graph.node if any(y in needed for y in x.output)]
     weights = [x for x in graph.initializer if x.name in needed]
     types = {x.name: x.type for x in graph.output}
-    del graph.node[:], graph.initializer[:], graph.output[:]
+    stored = {x.name for x in graph.initializer}
+    inputs = [x for x in graph.input if x.name in needed - stored]
+    del graph.node[:], graph.initializer[:], graph.output[:], graph.input[:]
+    graph.input.extend(inputs)
     graph.node.extend(nodes)
     graph.initializer.extend(weights)
     for name in outputs:
@@ -139,7 +148,7 @@ def _captured(node: onnx.NodeProto) -> list[str]:
     ]
 
 
-def _fix_inputs(
+def fix_inputs(
     model: onnx.ModelProto, size: tuple[int, int] | None
 ) -> tuple[dict[str, Shape], str]:
     weights = {x.name for x in model.graph.initializer}
@@ -170,6 +179,11 @@ def _fix_inputs(
                 value_of_axis = 1 if axis == 0 else DEFAULT_SIDE
                 assumed.append(f"{'NCHW'[axis]}={value_of_axis}")
             shape.append(value_of_axis)
+        if max(shape[2:]) > _LARGEST_SIDE or math.prod(shape) > _LARGEST_INPUT:
+            raise InputError(
+                f"the model's input {value.name} is {'x'.join(map(str, shape))}; NNIE takes sides "
+                f"up to {_LARGEST_SIDE} pixels: choose a smaller size"
+            )
         del dims[:]
         for side in shape:
             dims.add().dim_value = side

@@ -26,7 +26,8 @@ TOLERANCE = 1e-4
 REFERENCE = "reference.onnx"
 """The given model, cut at its outputs and at the fixed size: what all else is compared with."""
 
-_STEP = 128
+_STEPS = (32, 128)
+"""What the strides of a network multiply to, as a rule."""
 
 
 @dataclass(frozen=True)
@@ -126,18 +127,38 @@ def _with_sizes(
     size: tuple[int, int] | None,
     outputs: Sequence[str] | None,
 ) -> InputError | NotExpressibleError:
-    """When the model converts at a rounder size, name the nearest sizes that hold."""
-    if size is None or all(x % _STEP == 0 for x in size):
+    """When the model converts at other sizes, name the nearest of them."""
+    if size is None:
         return error
-    rounder = (-(-size[0] // _STEP) * _STEP, -(-size[1] // _STEP) * _STEP)
-    try:
-        net = convert(model, "net", rounder, outputs).net
-        near = nearest_valid(net, size)
-    except (InputError, NotExpressibleError, ShapeError):
-        return error
+    near = _nearest(model, size, outputs)
     if not near:
         return error
     named = " or ".join(str(h) if h == w else f"{h}x{w}" for h, w in near)
     return InputError(
         f"size {size[0]}x{size[1]}: the network does not hold at it; use {named} ({error})"
     )
+
+
+def _nearest(
+    model: onnx.ModelProto, size: tuple[int, int], outputs: Sequence[str] | None
+) -> list[tuple[int, int]]:
+    """Up to two sizes next to `size` at which the model converts."""
+    rounder: dict[tuple[int, int] | None, None] = {}
+    for step in _STEPS:
+        rounder[-(-size[0] // step) * step, -(-size[1] // step) * step] = None
+        rounder[size[0] // step * step, size[1] // step * step] = None
+    rounder[None] = None  # the file's own
+    rounder.pop(size, None)
+    found: set[tuple[int, int]] = set()
+    for other in rounder:
+        if other is not None and min(other) == 0:
+            continue
+        try:
+            near = nearest_valid(convert(model, "net", other, outputs).net, size)
+        except (InputError, NotExpressibleError, ShapeError):
+            continue
+        found.update(near)
+        # One alone: reshapes to the numbers of one size hold at no other, though the model may.
+        if len(found) > 1:
+            break
+    return sorted(sorted(found, key=lambda x: abs(x[0] - size[0]) + abs(x[1] - size[1]))[:2])

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnie_pipeline import files
-from nnie_pipeline.stages.state import State, file_key, folder_key, key_of, program_key
+from nnie_pipeline.stages.earlier import kept, put_back
+from nnie_pipeline.stages.state import RECORD, State, file_key, folder_key, key_of, program_key
 from nnie_pipeline.stages.verdict import Verdict, verdict
 from nnie_pipeline.zoo.spec import Spec
 
@@ -69,34 +70,49 @@ STAGES: tuple[tuple[str, str], ...] = (
 
 
 def run_all(job: Job) -> tuple[Verdict, bool]:
-    """Run the stages that are not up to date; the verdict, and whether anything was done."""
-    state = State(job.folder)
-    key = key_of(
-        program_key(),
-        job.spec.model_dump(mode="json"),
-        job.size,
-        job.chip,
-        str(job.weights and file_key(job.weights)),
-        _model_key(job),
-        _images_key(job),
-    )
+    """Run the stages that are not up to date; the verdict, and whether anything was done.
+
+    A build that was complete stays as it was until all stages are done; one that was not is
+    continued.
+
+    Raises:
+        InputError: another run is at work in the folder, or it cannot be written.
+    """
+    with files.locked(job.folder):
+        put_back(job.folder)
+        state = State(job.folder)
+        complete = all(state.has(stage) for stage, _ in STAGES)
+        with kept(job.folder, RECORD) as keep:
+            worked = _run(job, state, keep if complete else lambda _: None)
+        return read_verdict(job.folder), worked
+
+
+def _run(job: Job, state: State, keep: Callable[[str], None]) -> bool:
+    enters: dict[str, tuple[Any, ...]] = {
+        "fetch": (program_key(), job.spec.source.model_dump(mode="json"), *_weights_keys(job)),
+        "convert": (job.spec.model_dump(mode="json"), job.size, _images_key(job)),
+        "check": (job.chip,),
+    }
+    key = ""
     worked = False
     for number, (stage, place) in enumerate(STAGES, 1):
-        key = key_of(stage, key)
+        key = key_of(stage, key, *enters.get(stage, ()))
         if not worked and state.is_current(stage, key):
             continue
         if not worked and number > 1:
-            job.say(f"stages 1 to {number - 1} are up to date")
+            done = "stage 1 is" if number == 2 else f"stages 1 to {number - 1} are"
+            job.say(f"{done} up to date")
         worked = True
         started = time.perf_counter()
         # Here, so that a run with nothing to do does not import the engines.
         from nnie_pipeline.stages.steps import STEPS
 
+        keep(place)
         line = STEPS[stage](job)
         state.record(stage, key, _written(job.path(place)))
         seconds = time.perf_counter() - started
         job.say(f"{number:2}/{len(STAGES)} {stage:<10} {line} ({seconds:.1f} s)")
-    return read_verdict(job.folder), worked
+    return worked
 
 
 def read_verdict(folder: Path) -> Verdict:
@@ -113,9 +129,10 @@ def _written(place: Path) -> list[Path]:
     return [x for x in inside if x.is_file() and x.suffix != ".wk"]
 
 
-def _model_key(job: Job) -> str:
-    path = getattr(job.spec.source, "path", None)
-    return file_key(path) if isinstance(path, Path) and path.is_file() else ""
+def _weights_keys(job: Job) -> list[str]:
+    """Keys of the user's own files of weights."""
+    paths = (job.weights, getattr(job.spec.source, "path", None))
+    return [file_key(x) if isinstance(x, Path) and x.is_file() else "" for x in paths]
 
 
 def _images_key(job: Job) -> str:

@@ -17,7 +17,9 @@ from typing import Any
 from nnie_pipeline import __version__, files
 from nnie_pipeline.resources import data_folder
 
-_RECORD = ".state.json"
+RECORD = ".state.json"
+"""The file in a build folder that says which stages it holds."""
+
 _DATA = ("calibration", "mapper_cfg", "prototxt_templates")
 
 
@@ -28,10 +30,14 @@ class State:
         self._folder = folder
         self._stages: dict[str, dict[str, Any]] = {}
         try:
-            stages = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+            stages = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             self._stages = stages if isinstance(stages, dict) else {}
         except (OSError, ValueError):
             pass  # no record, or a damaged one: every stage runs
+
+    def has(self, stage: str) -> bool:
+        """Whether `stage` was ever run."""
+        return stage in self._stages
 
     def is_current(self, stage: str, key: str) -> bool:
         """Whether `stage` was run with this key and its files are untouched."""
@@ -49,7 +55,7 @@ class State:
         """Note that `stage` wrote these files with this key."""
         stamps = {x.relative_to(self._folder).as_posix(): _stamp(x) for x in written}
         self._stages[stage] = {"key": key, "files": stamps}
-        files.write_text(self._folder / _RECORD, files.to_json(self._stages))
+        files.write_text(self._folder / RECORD, files.to_json(self._stages))
 
 
 def key_of(*parts: Any) -> str:

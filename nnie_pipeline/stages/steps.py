@@ -13,6 +13,7 @@ from nnie_pipeline.chips.check import check, check_text
 from nnie_pipeline.compare.dumps import read_dump
 from nnie_pipeline.compare.layers import compare
 from nnie_pipeline.mapper.folder import write_mapper_folder
+from nnie_pipeline.onnx2caffe.normalise import load_model
 from nnie_pipeline.quant.ranges import WIDTHS, Ranges
 from nnie_pipeline.report.page import write_report
 from nnie_pipeline.stages.convert import REFERENCE, convert_files
@@ -27,6 +28,7 @@ from nnie_pipeline.zoo.fetch import fetch
 def _fetch(job: Job) -> str:
     with job.bar("fetching") as progress:
         fetched = fetch(job.spec, job.weights, lambda done, total: progress(done, total or 0))
+    load_model(fetched.path)  # a damaged file is refused before anything is replaced
     with files.replaced_folder(job.path("model")) as folder:
         shutil.copyfile(fetched.path, folder / f"{job.spec.name}.onnx")
         record = {
@@ -193,7 +195,8 @@ def _evaluation_line(result: dict[str, Any]) -> str:
 
 
 def _report(job: Job) -> str:
-    write_report(job.folder, read_verdict(job.folder))
+    found = read_verdict(job.folder)
+    write_report(job.folder, found.status, found.reasons)
     return str(job.path("report.html"))
 
 

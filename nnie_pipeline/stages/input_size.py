@@ -1,0 +1,20 @@
+"""The input size that a model's file asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nnie_pipeline.onnx2caffe.normalise import fix_inputs, load_model
+
+
+def input_size(path: Path) -> tuple[tuple[int, int], str]:
+    """(height, width) of the ONNX model in `path`, and what had to be assumed, in words.
+
+    Of several inputs the first counts.
+
+    Raises:
+        InputError: not an ONNX model, or not one that takes pictures.
+    """
+    inputs, assumed = fix_inputs(load_model(path), None)
+    height, width = next(iter(inputs.values()))[2:]
+    return (height, width), assumed
