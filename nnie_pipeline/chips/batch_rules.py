@@ -1,0 +1,291 @@
+"""The rules of the batch shape inference, one small function a layer type.
+
+A rule gives the shapes of a layer's tops and notes in the `Candidates` at which sizes the
+layer does not fit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from nnie_pipeline.caffe.net import Layer
+from nnie_pipeline.caffe.shapes import axis_of, concat_axis, permute_order, slice_axis
+from nnie_pipeline.caffe.windows import (
+    Window,
+    conv_output,
+    conv_window,
+    deconv_output,
+    pool_window,
+)
+from nnie_pipeline.chips.quantities import Dim, Dims
+
+Mask = npt.NDArray[np.bool_]
+
+_MOST_LEVELS = 16
+
+
+@dataclass
+class Candidates:
+    """Input sizes and what is known of each; index 0 is the size that stands in the file.
+
+    `shapes` has every value's shape; `ok` says where all layers fit together; `divides` and
+    `ends_flush` say, for rows and columns, where every stride divides its map, and where
+    every window at least ends on the map's last pixel.
+    """
+
+    shapes: dict[str, Dims]
+    ok: Mask
+    divides: tuple[Mask, Mask]
+    ends_flush: tuple[Mask, Mask]
+
+
+def _require(found: Candidates, condition: Any) -> None:
+    found.ok &= condition
+
+
+def _same(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+    return [bottoms[0] for _ in layer.tops]
+
+
+def _size(shape: Dims) -> tuple[int, int]:
+    """Height and width, typed as the window functions want them; they work on arrays too."""
+    if len(shape) != 4:
+        raise ValueError(f"a blob of {len(shape)} axes is not a map")
+    return cast("tuple[int, int]", shape[2:])
+
+
+def _note_strides(window: Window, size: Sequence[Dim], found: Candidates) -> None:
+    for axis in (0, 1):
+        stride = window.stride[axis]
+        if stride < 1:
+            raise ValueError("stride 0")
+        divided = np.asarray(size[axis]) % stride == 0
+        rest = (size[axis] + 2 * window.pad[axis] - window.extent[axis]) % stride
+        found.divides[axis][:] &= divided
+        found.ends_flush[axis][:] &= divided | (np.asarray(rest) == 0)
+
+
+def _convolution(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
+    param = layer.params.convolution_param
+    window, size = conv_window(param), _size(bottoms[0])
+    _note_strides(window, size, found)
+    if layer.type != "DepthwiseConv":
+        _require(found, np.asarray(bottoms[0][1]) % param.group == 0)
+    return [(bottoms[0][0], param.num_output or bottoms[0][1], *conv_output(window, size))]
+
+
+def _deconvolution(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+    param = layer.params.convolution_param
+    size = deconv_output(conv_window(param), _size(bottoms[0]))
+    return [(bottoms[0][0], param.num_output, *size)]
+
+
+def _pooling(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
+    param = layer.params.pooling_param
+    size = _size(bottoms[0])
+    window = pool_window(param, size)
+    if not param.global_pooling:
+        _note_strides(window, size, found)
+    out: list[Dim] = []
+    for axis in (0, 1):
+        stride, pad = window.stride[axis], window.pad[axis]
+        count: Dim = -(-(size[axis] + 2 * pad - window.kernel[axis]) // stride) + 1
+        if any(window.pad):
+            count = count - ((np.asarray(count) - 1) * stride >= size[axis] + pad)
+        out.append(count)
+    return [(*bottoms[0][:2], *out)] * len(layer.tops)
+
+
+def _inner_product(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
+    param = layer.params.inner_product_param
+    axis = _axis(param.axis, bottoms[0])
+    count = math.prod(bottoms[0][axis:])
+    if isinstance(count, np.ndarray):
+        _require(found, count == count[0])
+    return [(*bottoms[0][:axis], param.num_output)]
+
+
+def _eltwise(_: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
+    for other in bottoms[1:]:
+        _require_equal(other, bottoms[0], found)
+    return [bottoms[0]]
+
+
+def _require_equal(left: Dims, right: Dims, found: Candidates) -> None:
+    if len(left) != len(right):
+        raise ValueError(f"{len(left)} axes and {len(right)} axes")
+    for a, b in zip(left, right, strict=True):
+        _require(found, a == b)
+
+
+def _axis(value: int, shape: Dims) -> int:
+    return axis_of(value, (1,) * len(shape))
+
+
+def _concat(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
+    axis = _axis(concat_axis(layer), bottoms[0])
+    rest = [x[:axis] + x[axis + 1 :] for x in bottoms]
+    for other in rest[1:]:
+        _require_equal(other, rest[0], found)
+    total = sum((x[axis] for x in bottoms[1:]), bottoms[0][axis])
+    return [(*bottoms[0][:axis], total, *bottoms[0][axis + 1 :])]
+
+
+def _slice(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
+    axis = _axis(slice_axis(layer), bottoms[0])
+    length = bottoms[0][axis]
+    points: list[Dim] = list(layer.params.slice_param.slice_point)
+    if not points:
+        _require(found, np.asarray(length) % len(layer.tops) == 0)
+        points = [length // len(layer.tops) * i for i in range(1, len(layer.tops))]
+    ends = itertools.pairwise([0, *points, length])
+    return [(*bottoms[0][:axis], end - start, *bottoms[0][axis + 1 :]) for start, end in ends]
+
+
+def _reshape(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
+    param = layer.params.reshape_param
+    bottom = bottoms[0]
+    start = param.axis if param.axis >= 0 else len(bottom) + param.axis + 1
+    end = len(bottom) if param.num_axes == -1 else start + param.num_axes
+    if not 0 <= start <= end <= len(bottom):
+        raise ValueError(f"axis {param.axis} and num_axes {param.num_axes}")
+    wanted = list(param.shape.dim)
+    target: list[Dim] = [bottom[start + i] if x == 0 else x for i, x in enumerate(wanted)]
+    if wanted.count(-1) == 1:
+        known = math.prod(x for x, y in zip(target, wanted, strict=True) if y != -1)
+        target[wanted.index(-1)] = math.prod(bottom[start:end]) // np.maximum(known, 1)
+    shape = (*bottom[:start], *target, *bottom[end:])
+    _require(found, np.asarray(math.prod(shape)) == math.prod(bottom))
+    return [shape]
+
+
+def _flatten(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+    param = layer.params.flatten_param
+    start, end = _axis(param.axis, bottoms[0]), _axis(param.end_axis, bottoms[0])
+    if end < start:
+        raise ValueError(f"end_axis {param.end_axis} lies before axis {param.axis}")
+    inner = math.prod(bottoms[0][start : end + 1])
+    return [(*bottoms[0][:start], inner, *bottoms[0][end + 1 :])]
+
+
+def _permute(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+    return [tuple(bottoms[0][x] for x in permute_order(layer, len(bottoms[0])))]
+
+
+def _crop(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
+    param = layer.params.crop_param
+    if any(param.offset):
+        _require(found, False)
+    axis = _axis(param.axis, bottoms[0])
+    _require_equal(bottoms[0][axis:], bottoms[1][axis:], found)
+    return [(*bottoms[0][:axis], *bottoms[1][axis:])]
+
+
+def _softmax(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+    _axis(layer.params.softmax_param.axis, bottoms[0])
+    return [bottoms[0]]
+
+
+def _reduction(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+    return [bottoms[0][: _axis(layer.params.reduction_param.axis, bottoms[0])]]
+
+
+def _crelu(_: Layer, bottoms: list[Dims], __: Candidates) -> list[Dims]:
+    return [(bottoms[0][0], 2 * bottoms[0][1], *bottoms[0][2:])]
+
+
+def _upsample(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+    param = layer.params.upsample_param
+    size = _size(bottoms[0])
+    height = param.upsample_h or size[0] * (param.scale_h or param.scale)
+    width = param.upsample_w or size[1] * (param.scale_w or param.scale)
+    return [(*bottoms[0][:2], height, width)]
+
+
+def _pass_through(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
+    param = layer.params.pass_through_param
+    n, c, h, w = bottoms[0]
+    _require(found, np.asarray(h) % param.block_height == 0)
+    _require(found, np.asarray(w) % param.block_width == 0)
+    channels = c * param.block_height * param.block_width
+    return [(n, channels, h // param.block_height, w // param.block_width)]
+
+
+def _spp(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+    levels = layer.params.spp_param.pyramid_height
+    if levels > _MOST_LEVELS:
+        raise ValueError(f"pyramid_height {levels}")
+    bins = sum(4**i for i in range(levels))
+    return [(bottoms[0][0], bottoms[0][1] * bins)]
+
+
+def _roi_pooling(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+    param = layer.params.roi_pooling_param
+    return [(bottoms[1][0], bottoms[0][1], param.pooled_h, param.pooled_w)]
+
+
+def _psroi_pooling(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+    param = layer.params.psroi_pooling_param
+    return [(bottoms[1][0], param.output_dim, param.group_size, param.group_size)]
+
+
+def _recurrent(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+    width = layer.params.recurrent_param.num_output
+    tops: list[Dims] = [(*bottoms[0][:2], width)]
+    return tops + [(1, bottoms[0][1], width)] * (len(layer.tops) - 1)
+
+
+def _mat_mul(_: Layer, bottoms: list[Dims], __: Candidates) -> list[Dims]:
+    return [(*bottoms[0][:-1], bottoms[1][-2])]
+
+
+def _custom(layer: Layer, _: list[Dims], __: Candidates) -> list[Dims]:
+    return [(1, *x.dim) for x in layer.params.custom_param.shape]
+
+
+def _tile(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+    axis = _axis(layer.params.tile_param.axis, bottoms[0])
+    tiles = layer.params.tile_param.tiles
+    return [tuple(x * tiles if i == axis else x for i, x in enumerate(bottoms[0]))]
+
+
+RULES: dict[str, Callable[[Layer, list[Dims], Candidates], list[Dims]]] = {
+    "Convolution": _convolution,
+    "DepthwiseConv": _convolution,
+    "Deconvolution": _deconvolution,
+    "Pooling": _pooling,
+    "InnerProduct": _inner_product,
+    "Eltwise": _eltwise,
+    "Concat": _concat,
+    "Slice": _slice,
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+    "Permute": _permute,
+    "Crop": _crop,
+    "Softmax": _softmax,
+    "Reduction": _reduction,
+    "CReLU": _crelu,
+    "Upsample": _upsample,
+    "PassThrough": _pass_through,
+    "SPP": _spp,
+    "ROIPooling": _roi_pooling,
+    "PSROIPooling": _psroi_pooling,
+    "LSTM": _recurrent,
+    "RNN": _recurrent,
+    "MatMul": _mat_mul,
+    "Custom": _custom,
+    "Tile": _tile,
+    **dict.fromkeys(
+        ("AbsVal", "BNLL", "BatchNorm", "Bias", "Dropout", "ELU", "Exp", "LRN", "Log", "MVN",
+         "Normalize", "PReLU", "Power", "RReLU", "ReLU", "Scale", "Sigmoid", "Split", "TanH",
+         "Threshold"),
+        _same,
+    ),
+}  # fmt: skip

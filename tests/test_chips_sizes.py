@@ -1,0 +1,369 @@
+"""Valid sizes against inference one by one, and what a size costs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from nnie_pipeline.caffe.files import read_net
+from nnie_pipeline.caffe.net import Net
+from nnie_pipeline.caffe.shapes import ShapeError, crop_offsets, infer
+from nnie_pipeline.caffe.windows import conv_window, pool_window
+from nnie_pipeline.chips.check import check
+from nnie_pipeline.chips.chip import find_chip
+from nnie_pipeline.chips.cost import macs, milliseconds, operations, parameters
+from nnie_pipeline.chips.memory import plan, stored_bytes, temporary_bytes
+from nnie_pipeline.chips.sizes import SizeRow, nearest_valid, valid_sizes
+from nnie_pipeline.cli import sizes as sizes_command
+from nnie_pipeline.errors import InputError
+from nnie_pipeline.mapper.wk import read_header
+
+MNET = "retinaface_mnet025/mnet.prototxt"
+REPAIRED = "retinaface_mnet025/mnet_hand_rewritten.prototxt"
+MOBILEFACENET = "mobilefacenet/mxnet2caffe_mobilefacenet.prototxt"
+ENET = "enet/bn_conv_merged_model.prototxt"
+SLIM = "ultraface/slim-320.prototxt"
+
+
+def model(shared: Path, name: str) -> Net:
+    return read_net(shared / "models" / name)
+
+
+def parse(folder: Path, text: str) -> Net:
+    path = folder / "net.prototxt"
+    path.write_text(text)
+    return read_net(path)
+
+
+def conv_net(folder: Path, params: str, size: str = "1 3 32 32", more: str = "") -> Net:
+    dims = " ".join(f"dim: {x}" for x in size.split())
+    return parse(
+        folder,
+        f'input: "data" input_shape {{ {dims} }}\n'
+        f'layer {{ name: "c" type: "Convolution" bottom: "data" top: "c" '
+        f"convolution_param {{ {params} }} }}\n{more}",
+    )
+
+
+def sizes_of(rows: list[SizeRow]) -> set[tuple[int, int]]:
+    return {(x.height, x.width) for x in rows}
+
+
+class OneByOne:
+    """The validity of a size, decided the slow way: infer, look at each layer, check."""
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        self.name = next(x for x, shape in net.inputs.items() if len(shape) == 4)
+        self.own = net.inputs[self.name][2:]
+        self.own_errors = self.errors(*self.own)
+        self.own_counts = list(self.counts(infer(net)))
+        self.strides = {
+            axis: {x: all(y[x] for y in self.fits(infer(net), axis)) for x in (0, 1)}
+            for axis in (0, 1)
+        }
+
+    def at(self, height: int, width: int) -> Net:
+        net = self.net.copy()
+        net.inputs[self.name] = (*net.inputs[self.name][:2], height, width)
+        return net
+
+    def errors(self, height: int, width: int) -> list[tuple[str, str]]:
+        return [(x.id, x.layer) for x in check(self.at(height, width)) if x.severity == "error"]
+
+    def counts(self, shapes: dict[str, tuple[int, ...]]) -> Iterator[int]:
+        for layer in self.net.layers:
+            if layer.type == "InnerProduct":
+                yield int(np.prod(shapes[layer.bottoms[0]][1:]))
+
+    def fits(self, shapes: dict[str, tuple[int, ...]], axis: int) -> Iterator[tuple[bool, bool]]:
+        """For each strided layer: whether it divides its map, whether it ends on its edge."""
+        for layer in self.net.layers:
+            if layer.type == "Convolution":
+                window = conv_window(layer.params.convolution_param)
+            elif layer.type == "Pooling":
+                size = shapes[layer.bottoms[0]][2:4]
+                window = pool_window(layer.params.pooling_param, (size[0], size[1]))
+            else:
+                continue
+            length = shapes[layer.bottoms[0]][2 + axis]
+            stride, last = window.stride[axis], length + 2 * window.pad[axis]
+            divides = length % stride == 0
+            yield divides, divides or (last - window.extent[axis]) % stride == 0
+
+    def valid(self, height: int, width: int) -> bool:
+        net = self.at(height, width)
+        try:
+            shapes = infer(net)
+        except ShapeError:
+            return False
+        for layer in net.layers:
+            if layer.type == "Crop":
+                bottom, like = (shapes[x] for x in layer.bottoms)
+                if bottom != like or any(crop_offsets(layer, bottom, like)):
+                    return False
+        if list(self.counts(shapes)) != self.own_counts:
+            return False
+        for axis in (0, 1):
+            wanted = next((x for x in (0, 1) if self.strides[axis][x]), None)
+            if wanted is not None and not all(x[wanted] for x in self.fits(shapes, axis)):
+                return False
+        return set(self.errors(height, width)) <= set(self.own_errors)
+
+
+@pytest.mark.parametrize("name", [MNET, MOBILEFACENET, ENET, SLIM])
+def test_validity_one_by_one(shared: Path, name: str) -> None:
+    net = model(shared, name)
+    slow = OneByOne(net)
+    found = sizes_of(valid_sizes(net, min=64, max=700, step=4))
+    random = np.random.default_rng(7)
+    every = list(itertools.product(range(64, 701, 4), repeat=2))
+    sample = [every[i] for i in random.choice(len(every), 60, replace=False)]
+    sample += [sorted(found)[i] for i in random.choice(len(found), min(len(found), 30))]
+    for height, width in [*sample, *(x for x in [slow.own] if max(x) <= 700)]:
+        assert ((height, width) in found) == slow.valid(height, width), (height, width)
+    assert found
+
+
+def test_limits_of_the_chip_make_a_size_invalid(tmp_path: Path) -> None:
+    # 2048 rows of 16-column blocks: 33 rows are allowed up to 62 blocks, 992 columns
+    net = conv_net(tmp_path, "num_output: 4 kernel_h: 33 kernel_w: 1", "1 3 64 64")
+    widths = {x.width for x in valid_sizes(net, min=64, max=1280, step=16)}
+    assert max(widths) == 992
+    gray = conv_net(tmp_path, "num_output: 4 kernel_size: 1", "1 1 64 64")
+    assert min(x.height for x in valid_sizes(gray, min=1, max=64, step=1, square=True)) == 8
+
+
+def test_mnet_takes_multiples_of_32(shared: Path) -> None:
+    net = model(shared, MNET)
+    expected = {(h, w) for h in range(128, 1281, 32) for w in range(128, 1281, 32)}
+    assert sizes_of(valid_sizes(net)) == expected
+    assert sizes_of(valid_sizes(net, 600, 700, step=1, square=True)) == {
+        (608, 608), (640, 640), (672, 672)
+    }  # fmt: skip
+
+
+def test_both_mnets_agree(shared: Path) -> None:
+    first, second = (
+        valid_sizes(model(shared, x), 128, 640, 32, square=True) for x in (MNET, REPAIRED)
+    )
+    assert [{**x.to_dict(), "outputs": 0} for x in first] == [
+        {**x.to_dict(), "outputs": 0} for x in second
+    ]
+    assert [dict(x.outputs) for x in first] == [dict(x.outputs) for x in second]
+
+
+def test_inner_product_fixes_the_size(shared: Path) -> None:
+    assert sizes_of(valid_sizes(model(shared, MOBILEFACENET), 64, 256)) == {(112, 112)}
+
+
+def test_crop_with_an_offset_is_refused_everywhere(tmp_path: Path) -> None:
+    crop = (
+        'layer { name: "k" type: "Crop" bottom: "c" bottom: "c" top: "k" '
+        "crop_param { axis: 2 offset: 1 } }"
+    )
+    assert valid_sizes(conv_net(tmp_path, "num_output: 4 kernel_size: 1", more=crop)) == []
+
+
+def test_nearest(shared: Path) -> None:
+    mnet = model(shared, MNET)
+    assert nearest_valid(mnet, (641, 641)) == [(640, 640), (672, 672)]
+    assert nearest_valid(mnet, (480, 650)) == [(480, 640), (480, 672)]
+    assert nearest_valid(mnet, (512, 768)) == [(512, 768)]
+    assert nearest_valid(mnet, (20, 20)) == [(32, 32)]
+    assert nearest_valid(model(shared, MOBILEFACENET), (640, 640)) == [(112, 112)]
+
+
+def test_aspect_keeps_one_height_a_width(shared: Path) -> None:
+    rows = valid_sizes(model(shared, MNET), 128, 1280, aspect=(16, 9))
+    widths = [x.width for x in rows]
+    assert len(widths) == len(set(widths))
+    for row in rows:
+        wanted = row.width * 9 / 16
+        assert row.height == min(range(128, 1281, 32), key=lambda x: abs(x - wanted))
+        assert abs(row.height - wanted) <= 0.1 * wanted
+    assert (576, 1024) in sizes_of(rows)
+
+
+def test_known_sizes_have_a_note(shared: Path) -> None:
+    rows = valid_sizes(model(shared, MNET), square=True)
+    assert {x.height for x in rows if x.note} == {512, 640, 768, 1024}
+
+
+def test_outputs_and_anchors(shared: Path) -> None:
+    net = model(shared, MNET)
+    rows = valid_sizes(net, 640, 640, anchors={8: 2, 16: 2, 32: 2})
+    assert [x.anchors for x in rows] == [2 * (80 * 80 + 40 * 40 + 20 * 20)]
+    outputs = dict(rows[0].outputs)
+    assert outputs["face_rpn_landmark_pred_stride16"] == (1, 20, 40, 40)
+    assert list(outputs) == net.outputs
+    assert valid_sizes(net, 640, 640)[0].anchors is None
+
+
+def test_macs_by_hand(tmp_path: Path) -> None:
+    # 16x16 outputs of 8 channels, each of 3 x 3x3 products
+    net = conv_net(tmp_path, "num_output: 8 kernel_size: 3 stride: 2 pad: 1")
+    assert valid_sizes(net, 32, 32)[0].macs == 16 * 16 * 8 * 3 * 3 * 3
+    assert valid_sizes(net, 32, 32)[0].parameters == 8 * 3 * 3 * 3 + 8
+    # 4x4 outputs of 6 channels in 3 groups, each of one 2x2 window of its own channel
+    net = conv_net(tmp_path, "num_output: 6 kernel_size: 2 stride: 2 group: 3", "1 3 8 8")
+    assert valid_sizes(net, 8, 8)[0].macs == 4 * 4 * 6 * 2 * 2
+    more = (
+        'layer { name: "d" type: "Deconvolution" bottom: "c" top: "d" convolution_param '
+        "{ num_output: 5 kernel_size: 4 stride: 2 bias_term: false } }\n"
+        'layer { name: "i" type: "InnerProduct" bottom: "d" top: "i" '
+        "inner_product_param { num_output: 7 } }"
+    )
+    net = conv_net(tmp_path, "num_output: 2 kernel_size: 1", "1 3 8 8", more)
+    row = valid_sizes(net, 8, 8)[0]
+    # every input of the deconvolution goes to 4x4 outputs of 5 channels; its map is 18x18
+    assert row.macs == 8 * 8 * 3 * 2 + 8 * 8 * 2 * 5 * 4 * 4 + 18 * 18 * 5 * 7
+    assert row.parameters == (3 * 2 + 2) + 2 * 5 * 4 * 4 + (18 * 18 * 5 * 7 + 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        (MNET, "retinaface_mnet025/mnet.caffemodel"),
+        (MOBILEFACENET, "mobilefacenet/mxnet2caffe_mobilefacenet.caffemodel"),
+        (ENET, "enet/bn_conv_merged_weights.caffemodel"),
+        (SLIM, "ultraface/slim-320.caffemodel"),
+    ],
+)
+def test_parameters_are_those_of_the_weights_file(shared: Path, name: str, weights: str) -> None:
+    folder = shared / "models"
+    net = read_net(folder / name, folder / weights)
+    shapes = infer(net)
+    for layer in net.layers:
+        bottoms, tops = [shapes[x] for x in layer.bottoms], [shapes[x] for x in layer.tops]
+        assert parameters(layer, bottoms, tops) == sum(x.size for x in layer.weights), layer.name
+
+
+@pytest.mark.parametrize(
+    ("file", "bits"), [("mnet_640_inst.wk", 16), ("mnet_mergebn_640L_inst.wk", 8)]
+)
+def test_compiled_mnet(shared: Path, file: str, bits: int) -> None:
+    """The public compiled files hold their temporary memory and one record an operation."""
+    net = model(shared, REPAIRED)
+    path = shared / "models" / "retinaface_mnet025" / file
+    shapes = infer(net)
+    wanted = read_header(path).temporary_bytes
+    assert temporary_bytes(plan(net), dict(shapes), bits).tolist() == [wanted]
+    records = struct.unpack_from("<I", path.read_bytes(), 180)[0] // 48
+    inputs_and_outputs = 1 + 9
+    assert operations(net, dict(shapes)) == records - inputs_and_outputs
+
+
+def test_memory_by_hand(tmp_path: Path) -> None:
+    # rows of 20 bytes take 32; the input and the convolution's map live together, the
+    # activation writes the map of the convolution
+    more = 'layer { name: "r" type: "ReLU" bottom: "c" top: "c" }\n' + (
+        'layer { name: "e" type: "Convolution" bottom: "c" top: "e" '
+        "convolution_param { num_output: 1 kernel_size: 1 } }"
+    )
+    net = conv_net(tmp_path, "num_output: 5 kernel_size: 1", "1 3 10 20", more)
+    row = valid_sizes(net, 10, 20, step=10)[1]
+    assert (row.height, row.width) == (10, 20)
+    image, first = 3 * 10 * 32, 5 * 10 * 32
+    # the last map is an output: 4 bytes an element, 80 a row; it takes the input's place
+    assert image > 10 * 80
+    assert row.memory_8 == image + first
+    assert stored_bytes((1, 3, 10, 20), 2).tolist() == [3 * 10 * 48]
+
+
+def test_memory_is_taken_again(tmp_path: Path) -> None:
+    layers = "".join(
+        f'layer {{ name: "l{i}" type: "Pooling" bottom: "{"c" if i == 0 else f"l{i - 1}"}" '
+        f'top: "l{i}" pooling_param {{ kernel_size: 1 }} }}\n'
+        for i in range(6)
+    )
+    net = conv_net(tmp_path, "num_output: 3 kernel_size: 1", "1 3 16 16", layers)
+    blob = 3 * 16 * 16
+    # two blobs at a time; the last one, an output of 4 bytes an element, needs four of them
+    assert valid_sizes(net, 16, 16)[0].memory_8 == 2 * blob + 4 * blob
+
+
+def test_published_timings(shared: Path) -> None:
+    chip = find_chip("hi3516dv300")
+    time = {}
+    for name in (REPAIRED, MOBILEFACENET):
+        net = model(shared, name)
+        shapes = infer(net)
+        total = sum(
+            macs(x, [shapes[b] for b in x.bottoms], [shapes[t] for t in x.tops], in_blocks=True)
+            for x in net.layers
+        )
+        started = operations(net, dict(shapes))
+        time[name] = [float(milliseconds(total, started, chip, bits)) for bits in (8, 16)]
+    assert time[REPAIRED] == pytest.approx([17, 34], rel=0.02)
+    assert time[MOBILEFACENET][0] == pytest.approx(10, rel=0.02)
+
+
+def test_slower_chips_take_longer(shared: Path) -> None:
+    net = model(shared, MNET)
+    time = {
+        chip: valid_sizes(net, 640, 640, chip=chip)[0].ms_8
+        for chip in ("hi3559av100", "hi3519av100", "hi3516dv300", "hi3516cv500", "hi3559v200")
+    }
+    assert sorted(time, key=lambda x: time[x]) == list(time)
+    # one network runs on one of Hi3559AV100's two cores
+    assert time["hi3559av100"] == time["hi3519av100"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"min": 0}, "give 1 <= min"),
+        ({"min": 300, "max": 200}, "give 1 <= min"),
+        ({"max": 5000}, "4096"),
+        ({"step": 0}, "a step of 1"),
+        ({"max": 4096, "step": 1}, "too many"),
+        ({"aspect": (0, 9)}, "not a ratio"),
+        ({"chip": "hi3516"}, "is not known"),
+    ],
+)
+def test_bad_arguments(tmp_path: Path, arguments: dict[str, int], message: str) -> None:
+    net = conv_net(tmp_path, "num_output: 4 kernel_size: 1")
+    with pytest.raises(InputError, match=message):
+        valid_sizes(net, **arguments)
+
+
+def test_unknown_layer_is_named(tmp_path: Path) -> None:
+    odd = 'layer { name: "p" type: "PriorBox" bottom: "c" top: "p" }'
+    net = conv_net(tmp_path, "num_output: 4 kernel_size: 1", more=odd)
+    with pytest.raises(InputError, match="layer p: the type PriorBox is not known"):
+        valid_sizes(net)
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    app = typer.Typer()
+    app.command()(sizes_command.command)
+    result = CliRunner().invoke(app, [*arguments])
+    return result.exit_code, result.output
+
+
+def test_command(shared: Path) -> None:
+    path = str(shared / "models" / MNET)
+    status, output = run(path, "--square", "--min", "512", "--max", "640", "--json")
+    assert status == 0
+    rows = json.loads(output)["sizes"]
+    assert [x["height"] for x in rows] == [512, 544, 576, 608, 640]
+    assert rows[-1]["outputs"]["face_rpn_bbox_pred_stride8"] == [1, 8, 80, 80]
+    status, output = run(path, "--aspect", "16:9", "--max", "700")
+    assert status == 0
+    assert "352x640" in output
+    assert "estimates" in output
+
+
+def test_command_refuses_a_bad_ratio(shared: Path) -> None:
+    status, output = run(str(shared / "models" / MNET), "--aspect", "wide")
+    assert status == 2
+    assert "16:9" in output
