@@ -36,6 +36,8 @@ def apply(net: Net) -> Changes:
     for layer in net.layers:
         if layer.type not in _WEIGHTED or not layer.weights:
             continue
+        if layer.type == "InnerProduct" and layer.params.inner_product_param.axis != 1:
+            continue  # its outputs lie along another axis than the channels
         chain: list[Layer] = []
         value = layer.tops[0]
         while value not in net.outputs and len(consumers.get(value, [])) == 1:

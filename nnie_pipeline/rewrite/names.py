@@ -21,6 +21,7 @@ REASON = "a name in a compiled file has 31 characters; cut names collide"
 def apply(net: Net) -> Changes:
     """Rename layers and blobs that need it."""
     changes = Changes()
+    makers = net.producers()
     layers = _short([x.name for x in net.layers])
     for layer in net.layers:
         if layers[layer.name] != layer.name:
@@ -29,11 +30,10 @@ def apply(net: Net) -> Changes:
     blobs = caffe_names(net)
     # A blob is called as its layer where it was before.
     short = _short(list(dict.fromkeys(blobs.values())), layers)
-    for value, blob in list(blobs.items()):
+    for value, blob in blobs.items():
         new = short[blob]
         if value != blob:
-            maker = value.rsplit("@", maxsplit=1)[-1]
-            new = f"{new}@{layers.get(maker, maker)}"
+            new += f"@{makers[value].name if value in makers else 'input'}"
         if new != value:
             changes.values[value] = new
     _rename_all(net, changes.values)
@@ -45,10 +45,14 @@ def apply(net: Net) -> Changes:
 
 def _rename_all(net: Net, renamed: dict[str, str]) -> None:
     """Rename several values at once, so that a new name may be another's old one."""
-    for i, old in enumerate(renamed):
-        net.rename(old, f"\0{i}")
-    for i, new in enumerate(renamed.values()):
-        net.rename(f"\0{i}", new)
+
+    def new(values: list[str]) -> list[str]:
+        return [renamed.get(x, x) for x in values]
+
+    net.inputs = {renamed.get(k, k): v for k, v in net.inputs.items()}
+    net.outputs = new(net.outputs)
+    for layer in net.layers:
+        layer.bottoms, layer.tops = new(layer.bottoms), new(layer.tops)
 
 
 def _short(names: list[str], preferred: dict[str, str] | None = None) -> dict[str, str]:

@@ -60,17 +60,15 @@ def rewrite(net: Net, run: Runner, skip: Collection[str] = ()) -> Rewritten:
         if item.name in skip:
             continue
         changes = item.apply(work)
-        difference = 0.0
-        if changes.lines:
-            after = run(work)
-            difference = max_difference(before, after)
-            limit = TOLERANCE if item.arithmetic else 0.0
-            if not difference <= limit:
-                raise CheckError(
-                    f"pass {item.name} moves an output by {difference:.3g} of its maximum, more "
-                    f"than {limit:g}; leave it out with --skip {item.name} and report the network"
-                )
-            before = after
+        after = run(work)
+        difference = max_difference(before, after)
+        limit = TOLERANCE if item.arithmetic else 0.0
+        if not difference <= limit:
+            raise CheckError(
+                f"pass {item.name} moves an output by {difference:.3g} of its maximum, more "
+                f"than {limit:g}; leave it out with --skip {item.name} and report the network"
+            )
+        before = after
         current = {x: changes.values.get(y, y) for x, y in current.items()}
         layer_names = {x: changes.layers.get(y, y) for x, y in layer_names.items()}
         applied.append(Applied(item.name, item.reason, changes.lines, difference))
@@ -81,6 +79,8 @@ def max_difference(left: Sequence[Sequence[Array]], right: Sequence[Sequence[Arr
     """The largest difference of two sets of outputs, as a share of each output's maximum."""
     worst = 0.0
     for one, other in zip(left, right, strict=True):
+        if len(one) != len(other):
+            return float("inf")
         for a, b in zip(one, other, strict=True):
             if a.shape != b.shape:
                 return float("inf")
@@ -99,12 +99,15 @@ def _table(
     current: Mapping[str, str],
     layers: Mapping[str, str],
 ) -> dict[str, str]:
-    """Old to new names in the files: blobs that still exist, and renamed layers."""
+    """Old to new names in the files: blobs that still exist, and renamed layers.
+
+    A blob that is worked on in place stands for its last value, in both networks.
+    """
     last = caffe_names(net)
     table = {
-        first[old]: last[new]
+        old: new
         for old, new in current.items()
-        if new in last and first[old] == old and last[new] != old
+        if old != new and first[old] == old and last.get(new) == new
     }
     for old, new in layers.items():
         if old != new:
