@@ -18,8 +18,12 @@ def command(
     outputs: Annotated[
         str | None, typer.Option(help="tensors to keep, in order, with commas between")
     ] = None,
+    cut: Annotated[
+        bool, typer.Option("--cut", help="end the network where NNIE's layers end, and say why")
+    ] = False,
 ) -> None:
     """Convert an ONNX model to Caffe; every kept output is compared with onnxruntime's."""
+    from nnie_pipeline.errors import InputError
     from nnie_pipeline.files import added_files
     from nnie_pipeline.stages.convert import convert_files
     from nnie_pipeline.stages.probe import default_probe
@@ -27,11 +31,13 @@ def command(
     existing_file(model, "ONNX model")
     chosen = None if size is None else parse_size(size)
     kept = names_of(outputs, "--outputs")
+    if cut and kept:
+        raise InputError("--cut and --outputs exclude each other; --cut finds the outputs")
     with added_files(out, keep=[model]) as folder:
-        done = convert_files(model, model.stem, folder, chosen, kept, default_probe())
+        done = convert_files(model, model.stem, folder, chosen, kept, default_probe(), cut)
     say = console()
-    if done.assumed:
-        say.print(done.assumed, markup=False)
+    for line in done.lines():
+        say.print(line, markup=False)
     say.print(f"{done.layers} layers, {len(done.outputs)} outputs: {out / done.prototxt.name}")
     say.print(
         f"equal to onnxruntime within {max(done.errors.values()):.1e} of each output's maximum "

@@ -22,13 +22,16 @@ def command(
     size: Annotated[str | None, typer.Option(help="640 or 480x640 (height x width)")] = None,
     images: Annotated[Path | None, typer.Option(help="folder of your own pictures")] = None,
     weights: Annotated[Path | None, typer.Option(help="your own file of the weights")] = None,
+    outputs: Annotated[
+        str | None, typer.Option(help="tensors to keep in place of the spec's, with commas between")
+    ] = None,
     chip: Annotated[str, typer.Option(help="the chip to check for")] = "hi3516dv300",
     build: Annotated[Path, typer.Option(help="folder for all builds")] = Path("build"),
 ) -> None:
     """Run every stage, from weights to the report; stages that are up to date are left out."""
     from nnie_pipeline.chips.chip import find_chip
     from nnie_pipeline.cli import translate
-    from nnie_pipeline.cli.common import existing_file, fail
+    from nnie_pipeline.cli.common import existing_file, fail, names_of
     from nnie_pipeline.cli.progress import progress_bar
     from nnie_pipeline.errors import InputError
     from nnie_pipeline.stages.run import Job, run_all
@@ -40,6 +43,10 @@ def command(
             "or the path of an .onnx file or a spec (.yaml)"
         )
     spec = load_spec(model)
+    kept = names_of(outputs, "--outputs")
+    if kept and tuple(kept) != spec.outputs:
+        # The head reads the spec's own outputs.
+        spec = spec.model_copy(update={"outputs": tuple(kept), "head": None})
     find_chip(chip)
     if weights is not None:
         existing_file(weights, "weights")

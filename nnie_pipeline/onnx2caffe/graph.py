@@ -29,6 +29,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
+    domain: str = ""
 
     @staticmethod
     def of(proto: onnx.NodeProto) -> Node:
@@ -36,7 +37,8 @@ class Node:
         attributes = {x.name: helper.get_attribute_value(x) for x in proto.attribute}
         decoded = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
         name = proto.name or next((x for x in proto.output if x), proto.op_type)
-        return Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), decoded)
+        return Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), decoded,
+                    proto.domain)  # fmt: skip
 
     def get(self, attribute: str, default: Any) -> Any:
         """The attribute's value, or `default`."""
@@ -225,21 +227,44 @@ class Graph:
         else:
             make()
 
+    def attempt(self, action: Callable[[], object]) -> RefusedError | None:
+        """Do `action`; when it refuses a node, undo it and give back the refusal."""
+        count = len(self.net.layers)
+        state = dict(self.blobs), dict(self._moves), dict(self._makers)
+        try:
+            action()
+        except RefusedError as error:
+            del self.net.layers[count:]
+            self.blobs, self._moves, self._makers = state
+            return error
+        return None
+
     def refuse(self, node: Node, reason: str, remedy: str) -> NoReturn:
         """End the conversion: `node` cannot be expressed.
 
         Raises:
-            NotExpressibleError: always.
+            RefusedError: always.
         """
 
         def text(names: Sequence[str]) -> str:
             known = [f"{list(self.shapes[x])}" if x in self.shapes else "?" for x in names if x]
             return " ".join(known) or "nothing"
 
-        raise NotExpressibleError(
+        raise RefusedError(
             f"ONNX node {node.name} ({node.operator}, {text(node.inputs)} -> "
-            f"{text(node.outputs)}): {reason}; {remedy}"
+            f"{text(node.outputs)}): {reason}; {remedy}",
+            node,
+            reason,
         )
+
+
+class RefusedError(NotExpressibleError):
+    """One node cannot be expressed; `reason` says why, without the remedy."""
+
+    def __init__(self, message: str, node: Node, reason: str) -> None:
+        super().__init__(message)
+        self.node = node
+        self.reason = reason
 
 
 Converter = Callable[[Graph, Node], None]
@@ -279,9 +304,19 @@ def constants_of(model: onnx.ModelProto) -> dict[str, npt.NDArray[Any]]:
     values = {x.name: numpy_helper.to_array(x) for x in model.graph.initializer}
     for proto in model.graph.node:
         if proto.op_type == "Constant":
-            value = helper.get_attribute_value(proto.attribute[0])
-            is_tensor = isinstance(value, onnx.TensorProto)
-            values[proto.output[0]] = (
-                numpy_helper.to_array(value) if is_tensor else np.asarray(value)
-            )
+            attribute = proto.attribute[0]
+            value = helper.get_attribute_value(attribute)
+            if attribute.name == "value":
+                values[proto.output[0]] = numpy_helper.to_array(value)
+            elif attribute.name in _PLAIN_CONSTANTS:
+                array = np.asarray(value, dtype=_PLAIN_CONSTANTS[attribute.name])
+                values[proto.output[0]] = array
     return values
+
+
+_PLAIN_CONSTANTS = {
+    "value_float": np.float32,
+    "value_floats": np.float32,
+    "value_int": np.int64,
+    "value_ints": np.int64,
+}

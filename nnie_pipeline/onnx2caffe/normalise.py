@@ -10,26 +10,32 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import TensorProto, helper, shape_inference
+from onnx import TensorProto, helper, inliner, shape_inference
 
 from nnie_pipeline.caffe.net import Shape
-from nnie_pipeline.errors import InputError
+from nnie_pipeline.errors import InputError, NotExpressibleError
+from nnie_pipeline.onnx2caffe.constant_sizes import drop_batch, follow_size
+from nnie_pipeline.onnx2caffe.floats import make_float32
+from nnie_pipeline.onnx2caffe.shape_folding import fold_shapes
+from nnie_pipeline.onnx2caffe.versions import make_runnable
 
 DEFAULT_SIDE = 640
-_LARGEST_MODEL = (2 << 30) - 1
 _LARGEST_SIDE = 4096
 _LARGEST_INPUT = 1 << 28
+_QUANTISED = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv",
+     "QLinearMatMul", "ConvInteger", "MatMulInteger"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class FixedModel:
     """`reference` is the given model, cut and at its fixed size; `folded` the same, simplified.
 
-    `assumed` says in words which dynamic axes were given a value, or is empty.
+    `assumed` says in words which dynamic axes were given a value, or is empty. `notes` are
+    lines about what was repaired in both. `problem` says why shapes are missing, or is empty.
     """
 
     reference: onnx.ModelProto
@@ -37,74 +43,128 @@ class FixedModel:
     inputs: dict[str, Shape]
     shapes: dict[str, Shape]
     assumed: str
-
-
-def load_model(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file.
-
-    Raises:
-        InputError: no such file, not ONNX, truncated, or weights in files beside it.
-    """
-    try:
-        if path.stat().st_size > _LARGEST_MODEL:
-            raise InputError(f"{path} is larger than {_LARGEST_MODEL} bytes, the limit of ONNX")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read ONNX model {path}: {error.strerror}") from error
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(data)
-    except DecodeError as error:
-        raise InputError(
-            f"{path} is not an ONNX model or is truncated ({len(data)} bytes); export or "
-            "download it again"
-        ) from error
-    if not model.graph.node or not model.graph.output:
-        raise InputError(f"{path} is not an ONNX model: it holds no graph; export it again")
-    for tensor in model.graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL:
-            raise InputError(
-                f"{path}: the weight {tensor.name} lies in a file of its own; save the model as "
-                "one file (onnx.save(model, path, save_as_external_data=False))"
-            )
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        first = str(error).strip().splitlines()[0]
-        raise InputError(f"{path} is not a valid ONNX model: {first}; export it again") from error
-    return model
+    notes: tuple[str, ...] = ()
+    problem: str = ""
 
 
 def fix(
-    model: onnx.ModelProto, size: tuple[int, int] | None, outputs: Sequence[str] | None
+    model: onnx.ModelProto,
+    size: tuple[int, int] | None,
+    outputs: Sequence[str] | None,
+    tolerant: bool = False,
 ) -> FixedModel:
     """Cut `model` at `outputs` and fix its input size to `size` (height, width).
 
-    Without a size a static axis keeps its value, a dynamic one becomes N=1, H=W=640.
+    Without a size a static axis keeps its value, a dynamic one becomes N=1, H=W=640. With
+    `tolerant` a part that does not hold at this size only leaves its shapes unknown.
 
     Raises:
         InputError: an output that the model does not have, an input that is no picture,
             or a graph that does not hold at this size.
+        NotExpressibleError: the model is quantised or its weights are sparse.
     """
     reference = onnx.ModelProto()
     reference.CopyFrom(model)
     del reference.graph.value_info[:]
-    if outputs:
-        _cut(reference, outputs)
+    del reference.training_info[:]
+    if reference.functions:
+        reference = inliner.inline_local_functions(reference)
+    _cut(reference, outputs or [x.name for x in reference.graph.output], bool(outputs))
+    _refuse_other_weights(reference)
+    notes = make_float32(reference)
+    opset_note = make_runnable(reference)
+    notes += [opset_note] if opset_note else []
+    _require_floats(reference)
+    own = _input_dims(reference)
+    own_model = onnx.ModelProto()
+    own_model.CopyFrom(reference)
     inputs, assumed = fix_inputs(reference, size)
+    batch = max(x[0] for x in own.values())
+    if batch > 1:
+        notes.append(f"batch {batch} becomes 1")
+    if own != inputs and all(min(x) > 0 for x in own.values()):
+        notes += _follow(reference, own_model, batch)
     folded = _fold(reference)
-    shapes = _shapes(folded)
+    shapes, problem = _shapes(folded)
+    if problem and not tolerant:
+        raise InputError(
+            f"the graph does not hold at this input size: {problem}; choose another size"
+        )
     for output in reference.graph.output:
         for side in shapes.get(output.name, ()):
             output.type.tensor_type.shape.dim.add().dim_value = side
-    return FixedModel(reference, folded, inputs, shapes, assumed)
+    return FixedModel(reference, folded, inputs, shapes, assumed, tuple(notes), problem)
 
 
-def _cut(model: onnx.ModelProto, outputs: Sequence[str]) -> None:
+def _follow(reference: onnx.ModelProto, own_model: onnx.ModelProto, batch: int) -> list[str]:
+    """Let the constants of a model of static size follow its new size."""
+    for output in own_model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    own = _shapes(_fold(own_model))[0]
+    if batch != 1:
+        drop_batch(reference, batch, own)
+        own = {k: (1, *v[1:]) if v[:1] == (batch,) else v for k, v in own.items()}
+
+    def up_to(model: onnx.ModelProto, name: str) -> dict[str, Shape]:
+        part = onnx.ModelProto()
+        part.CopyFrom(model)
+        _cut(part, [name], True)
+        fold_shapes(part)
+        return _shapes(part)[0]
+
+    changed = follow_size(reference, own, up_to)
+    if not changed:
+        return []
+    return [f"Resize to constant sizes made to follow the input size: {', '.join(changed)}"]
+
+
+def _refuse_other_weights(model: onnx.ModelProto) -> None:
+    """Weights that are not arrays of numbers.
+
+    Raises:
+        NotExpressibleError: the model is quantised or its weights are sparse.
+    """
+    for node in model.graph.node:
+        if node.op_type in _QUANTISED or node.op_type.startswith("QLinear"):
+            raise NotExpressibleError(
+                f"ONNX node {node.name or node.output[0]} ({node.op_type}): the model is "
+                "quantised, NNIE's mapper quantises a float network itself; export the float "
+                "model from before quantisation"
+            )
+        if any(x.name == "sparse_value" for x in node.attribute):
+            raise NotExpressibleError(f"the constant {node.output[0]} is sparse; {_DENSE}")
+    if model.graph.sparse_initializer:
+        name = model.graph.sparse_initializer[0].values.name
+        raise NotExpressibleError(f"the weight {name} is sparse; {_DENSE}")
+
+
+_DENSE = "save the model with dense weights (to_dense() in PyTorch before the export)"
+
+
+def _require_floats(model: onnx.ModelProto) -> None:
+    for value in model.graph.input:
+        kind = value.type.tensor_type.elem_type
+        if kind != TensorProto.FLOAT:
+            name = TensorProto.DataType.Name(kind).lower()
+            raise InputError(
+                f"the model's input {value.name} holds {name}, a network for NNIE computes with "
+                "floats; export it with a float32 input"
+            )
+
+
+def _input_dims(model: onnx.ModelProto) -> dict[str, Shape]:
+    """The declared shapes of the inputs, 0 for an open axis."""
+    return {
+        x.name: tuple(d.dim_value for d in x.type.tensor_type.shape.dim) for x in model.graph.input
+    }
+
+
+def _cut(model: onnx.ModelProto, outputs: Sequence[str], asked: bool) -> None:
+    """Keep only what `outputs` need; `asked` says that they are not the model's own."""
     graph = model.graph
     makers = {name: node for node in graph.node for name in node.output if name}
     for name in outputs:
-        if name not in makers:
+        if asked and name not in makers:
             raise InputError(
                 f"the model makes no tensor {name}; its outputs are "
                 f"{', '.join(x.name for x in graph.output)}"
@@ -123,6 +183,7 @@ def _cut(model: onnx.ModelProto, outputs: Sequence[str]) -> None:
     nodes = [x for x in graph.node if any(y in needed for y in x.output)]
     weights = [x for x in graph.initializer if x.name in needed]
     types = {x.name: x.type for x in graph.output}
+    # IR version 3 lists initializers as inputs too; an input that nobody reads is no picture.
     stored = {x.name for x in graph.initializer}
     inputs = [x for x in graph.input if x.name in needed - stored]
     del graph.node[:], graph.initializer[:], graph.output[:], graph.input[:]
@@ -151,31 +212,29 @@ def _captured(node: onnx.NodeProto) -> list[str]:
 def fix_inputs(
     model: onnx.ModelProto, size: tuple[int, int] | None
 ) -> tuple[dict[str, Shape], str]:
-    weights = {x.name for x in model.graph.initializer}
+    """Give every axis of the inputs of `model` a value, as `fix` says; (shapes, what was assumed).
+
+    Raises:
+        InputError: an input that is no picture, or none at all.
+    """
+    graph = model.graph
+    stored = {x.name for x in graph.initializer}
+    read = {x for node in graph.node for x in (*node.input, *_captured(node))} - stored
     inputs: dict[str, Shape] = {}
     assumed: list[str] = []
-    for value in model.graph.input:
-        if value.name in weights:
+    for value in graph.input:
+        if value.name not in read:
             continue
+        _check_input(value)
         dims = value.type.tensor_type.shape.dim
-        if len(dims) != 4:
-            raise InputError(
-                f"the model's input {value.name} has {len(dims)} axes; a network for NNIE takes "
-                "pictures of the form N x C x H x W"
-            )
         shape = []
         for axis, dim in enumerate(dims):
-            wanted = size[axis - 2] if size and axis > 1 else None
             known = dim.dim_value or None
-            if axis == 0 and known not in (None, 1):
-                known = None
+            wanted = size[axis - 2] if size and axis > 1 else None
+            if axis == 0 and known:
+                wanted = 1
             value_of_axis = wanted or known
             if value_of_axis is None:
-                if axis == 1:
-                    raise InputError(
-                        f"the model's input {value.name} leaves its channels open; export it "
-                        "with a fixed number of channels"
-                    )
                 value_of_axis = 1 if axis == 0 else DEFAULT_SIDE
                 assumed.append(f"{'NCHW'[axis]}={value_of_axis}")
             shape.append(value_of_axis)
@@ -189,16 +248,32 @@ def fix_inputs(
             dims.add().dim_value = side
         inputs[value.name] = tuple(shape)
     if not inputs:
-        raise InputError("the model has no input")
+        raise InputError("the model has no input that its outputs need")
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
-    # Initializers listed as inputs too (IR version 3) are constants for us.
-    kept = [x for x in model.graph.input if x.name not in weights]
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
-    model.ir_version = max(model.ir_version, 4)
-    text = f"dynamic axes fixed: {', '.join(assumed)}" if assumed else ""
+    text = f"dynamic axes fixed: {', '.join(dict.fromkeys(assumed))}" if assumed else ""
     return inputs, text
+
+
+def _check_input(value: onnx.ValueInfoProto) -> None:
+    """Raise InputError unless the input is a float picture N x C x H x W with C known."""
+    kind = value.type.tensor_type
+    dims = [x.dim_value for x in kind.shape.dim]
+    if len(dims) != 4:
+        raise InputError(
+            f"the model's input {value.name} has {len(dims)} axes; a network for NNIE takes "
+            "pictures of the form N x C x H x W"
+        )
+    if dims[3] == 3 and dims[1] not in (1, 3, 4) and dims[2] not in (1, 2, 3, 4):
+        raise InputError(
+            f"the model's input {value.name} has its channels last (N x H x W x C); a network "
+            "for NNIE takes N x C x H x W: export it so (tf2onnx: --inputs-as-nchw)"
+        )
+    if not dims[1]:
+        raise InputError(
+            f"the model's input {value.name} leaves its channels open; export it with a fixed "
+            "number of channels"
+        )
 
 
 def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -209,6 +284,7 @@ def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
     names = [x.name for x in model.graph.output]
     logging.getLogger("onnxslim").setLevel(logging.CRITICAL)
     try:
+        fold_shapes(copy)
         folded = onnxslim.slim(copy)
     except Exception as error:  # the library raises whatever its parts raise
         raise InputError(
@@ -220,15 +296,16 @@ def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
     return folded
 
 
-def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+def _shapes(model: onnx.ModelProto) -> tuple[dict[str, Shape], str]:
+    """The shapes that follow from the input size, and why others do not."""
+    problem = ""
     try:
         inferred = shape_inference.infer_shapes(
             model, check_type=True, strict_mode=True, data_prop=True
         )
     except Exception as error:  # shape_inference raises several kinds
-        raise InputError(
-            f"the graph does not hold at this input size: {_first_line(error)}; choose another size"
-        ) from error
+        problem = _first_line(error)
+        inferred = shape_inference.infer_shapes(model, data_prop=True)
     shapes: dict[str, Shape] = {}
     graph = inferred.graph
     for value in (*graph.input, *graph.value_info, *graph.output):
@@ -237,7 +314,7 @@ def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
             if all(x > 0 for x in dims) and math.prod(dims) < 1 << 40:
                 shapes[value.name] = tuple(dims)
     shapes.update({x.name: tuple(x.dims) for x in graph.initializer})
-    return shapes
+    return shapes, problem
 
 
 def _first_line(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from nnie_pipeline.chips.sizes import nearest_valid
 from nnie_pipeline.engine.onnxruntime_engine import Session, open_session
 from nnie_pipeline.errors import CheckError, InputError, NotExpressibleError
 from nnie_pipeline.onnx2caffe.convert import Conversion, convert
-from nnie_pipeline.onnx2caffe.normalise import load_model
+from nnie_pipeline.onnx2caffe.cut import Cut
+from nnie_pipeline.onnx2caffe.load import load_model
 from nnie_pipeline.stages.probe import Probe
 
 TOLERANCE = 1e-4
@@ -41,6 +42,13 @@ class Converted:
     errors: dict[str, float]
     assumed: str
     picture: str
+    notes: tuple[str, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+
+    def lines(self) -> list[str]:
+        """What was assumed, repaired or cut, one line each."""
+        said = [self.assumed] if self.assumed else []
+        return [*said, *self.notes, *map(str, self.cuts)]
 
 
 def convert_files(
@@ -50,8 +58,11 @@ def convert_files(
     size: tuple[int, int] | None,
     outputs: Sequence[str] | None,
     probe: Probe,
+    cut: bool = False,
 ) -> Converted:
     """Convert `model_path` into `folder`: prototxt, caffemodel, convert.json, reference.onnx.
+
+    With `cut`, and without `outputs`, the network ends where NNIE's layers end.
 
     The files are written into `folder` as it is; the caller makes that atomic.
 
@@ -61,9 +72,9 @@ def convert_files(
     """
     model = load_model(model_path)
     try:
-        conversion = convert(model, stem, size, outputs)
+        conversion = convert(model, stem, size, outputs, cut)
     except (InputError, NotExpressibleError) as error:
-        raise _with_sizes(error, model, size, outputs) from error
+        raise _with_sizes(error, model, size, outputs, cut) from error
     prototxt, caffemodel = folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel"
     write_net(conversion.net, prototxt, caffemodel)
     (folder / REFERENCE).write_bytes(conversion.fixed.reference.SerializeToString())
@@ -77,6 +88,8 @@ def convert_files(
         "outputs": [{"onnx": x, "caffe": y} for x, y in kept.items()],
         "layers": len(written.layers),
         "assumed": conversion.fixed.assumed,
+        "notes": list(conversion.fixed.notes),
+        "cuts": [asdict(x) for x in conversion.cuts],
         "verification": {
             "picture": probe.name,
             "tolerance": TOLERANCE,
@@ -86,7 +99,7 @@ def convert_files(
     (folder / "convert.json").write_text(files.to_json(record), encoding="utf-8")
     return Converted(
         prototxt, caffemodel, len(written.layers), kept, errors,
-        conversion.fixed.assumed, probe.name,
+        conversion.fixed.assumed, probe.name, conversion.fixed.notes, conversion.cuts,
     )  # fmt: skip
 
 
@@ -126,11 +139,12 @@ def _with_sizes(
     model: onnx.ModelProto,
     size: tuple[int, int] | None,
     outputs: Sequence[str] | None,
+    cut: bool,
 ) -> InputError | NotExpressibleError:
     """When the model converts at other sizes, name the nearest of them."""
     if size is None:
         return error
-    near = _nearest(model, size, outputs)
+    near = _nearest(model, size, outputs, cut)
     if not near:
         return error
     named = " or ".join(str(h) if h == w else f"{h}x{w}" for h, w in near)
@@ -140,7 +154,7 @@ def _with_sizes(
 
 
 def _nearest(
-    model: onnx.ModelProto, size: tuple[int, int], outputs: Sequence[str] | None
+    model: onnx.ModelProto, size: tuple[int, int], outputs: Sequence[str] | None, cut: bool
 ) -> list[tuple[int, int]]:
     """Up to two sizes next to `size` at which the model converts."""
     rounder: dict[tuple[int, int] | None, None] = {}
@@ -154,7 +168,7 @@ def _nearest(
         if other is not None and min(other) == 0:
             continue
         try:
-            near = nearest_valid(convert(model, "net", other, outputs).net, size)
+            near = nearest_valid(convert(model, "net", other, outputs, cut).net, size)
         except (InputError, NotExpressibleError, ShapeError):
             continue
         found.update(near)

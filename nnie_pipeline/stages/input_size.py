@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nnie_pipeline.onnx2caffe.normalise import fix_inputs, load_model
+from nnie_pipeline.onnx2caffe.load import load_model
+from nnie_pipeline.onnx2caffe.normalise import fix_inputs
 
 
 def input_size(path: Path) -> tuple[tuple[int, int], str]:

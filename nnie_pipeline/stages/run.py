@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,8 +132,15 @@ def _written(place: Path) -> list[Path]:
 
 def _weights_keys(job: Job) -> list[str]:
     """Keys of the user's own files of weights."""
-    paths = (job.weights, getattr(job.spec.source, "path", None))
-    return [file_key(x) if isinstance(x, Path) and x.is_file() else "" for x in paths]
+    keys = []
+    for path in (job.weights, getattr(job.spec.source, "path", None)):
+        if not isinstance(path, Path) or not path.is_file():
+            keys.append("")
+            continue
+        # Exporters put weights beside model.onnx as model.onnx.data or model.onnx_data.
+        beside = sorted(path.parent.glob(f"{escape(path.name)}[._]data"))
+        keys += [file_key(x) for x in (path, *beside) if x.is_file()]
+    return keys
 
 
 def _images_key(job: Job) -> str:

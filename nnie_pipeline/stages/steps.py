@@ -13,7 +13,7 @@ from nnie_pipeline.chips.check import check, check_text
 from nnie_pipeline.compare.dumps import read_dump
 from nnie_pipeline.compare.layers import compare
 from nnie_pipeline.mapper.folder import write_mapper_folder
-from nnie_pipeline.onnx2caffe.normalise import load_model
+from nnie_pipeline.onnx2caffe.load import external_files, load_model
 from nnie_pipeline.quant.ranges import WIDTHS, Ranges
 from nnie_pipeline.report.page import write_report
 from nnie_pipeline.stages.convert import REFERENCE, convert_files
@@ -31,6 +31,10 @@ def _fetch(job: Job) -> str:
     load_model(fetched.path)  # a damaged file is refused before anything is replaced
     with files.replaced_folder(job.path("model")) as folder:
         shutil.copyfile(fetched.path, folder / f"{job.spec.name}.onnx")
+        beside = external_files(fetched.path)
+        for place in beside:
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(fetched.path.parent / place, folder / place)
         record = {
             "name": job.spec.name,
             "summary": job.spec.summary,
@@ -39,6 +43,7 @@ def _fetch(job: Job) -> str:
             "size": fetched.size,
             "licence": fetched.licence,
             "notes": job.spec.notes,
+            "beside": beside,
         }
         (folder / "fetch.json").write_text(files.to_json(record), encoding="utf-8")
     return f"{fetched.size:,} bytes from {fetched.origin}; licence: {fetched.licence}"
@@ -53,12 +58,13 @@ def _convert(job: Job) -> str:
     model = job.path("model", f"{job.spec.name}.onnx")
     with files.replaced_folder(job.path("convert")) as folder:
         done = convert_files(
-            model, job.spec.name, folder, job.size, job.spec.outputs or None, _probe(job)
+            model, job.spec.name, folder, job.size, job.spec.outputs or None, _probe(job), cut=True
         )
-    assumed = f"; {done.assumed}" if done.assumed else ""
+    for line in done.lines():
+        job.say(line)
     return (
         f"{done.layers} Caffe layers, {len(done.outputs)} outputs equal to onnxruntime's within "
-        f"{max(done.errors.values()):.1e} of their maximum on {done.picture}{assumed}"
+        f"{max(done.errors.values()):.1e} of their maximum on {done.picture}"
     )
 
 
