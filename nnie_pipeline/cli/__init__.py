@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _COMMANDS = (
     "run",
     "fetch",
+    "inspect",
     "convert",
     "rewrite",
     "check",
