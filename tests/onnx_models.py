@@ -57,9 +57,7 @@ def worst_error(done: Conversion, source: onnx.ModelProto | None = None, seed: i
     `source` is the model to run as reference (default: the conversion's own).
     """
     generator = np.random.default_rng(seed)
-    feed = {
-        k: generator.normal(0.3, 1, v).astype(np.float32) for k, v in done.fixed.inputs.items()
-    }
+    feed = {k: generator.normal(0.3, 1, v).astype(np.float32) for k, v in done.fixed.inputs.items()}
     reference = open_session((source or done.fixed.reference).SerializeToString())
     expected = reference.run(list(done.outputs), feed)
     found = Session(done.net).run(dict(zip(done.net.inputs, feed.values(), strict=True)))

@@ -40,7 +40,7 @@ def test_group_normalization_of_opset_18_has_a_factor_a_group(groups: int) -> No
     converted(model(nodes, weights(groups), {"x": (1, 8, 6, 5)}, opset=18))
 
 
-def pattern(shape: tuple[int, ...], groups: int, outputs: tuple[str, ...] = ("y",)):  # noqa: ANN201
+def pattern(shape: tuple[int, ...], groups: int, outputs: tuple[str, ...] = ("y",)):
     nodes = [
         node("Reshape", "x to", "a"),
         node("InstanceNormalization", "a s b", "c", epsilon=1e-5),
@@ -58,7 +58,9 @@ def pattern(shape: tuple[int, ...], groups: int, outputs: tuple[str, ...] = ("y"
     return model(nodes, values, {"x": shape}, outputs)
 
 
-@pytest.mark.parametrize(("shape", "groups"), [((1, 8, 6, 5), 2), ((1, 8, 3, 3), 8), ((1, 6, 4, 4), 3)])
+@pytest.mark.parametrize(
+    ("shape", "groups"), [((1, 8, 6, 5), 2), ((1, 8, 3, 3), 8), ((1, 6, 4, 4), 3)]
+)
 def test_group_norm_pattern(shape: tuple[int, ...], groups: int) -> None:
     done = converted(pattern(shape, groups))
     assert "Reshape" not in {x.type for x in done.net.layers}
@@ -69,7 +71,7 @@ def test_group_norm_pattern_whose_middle_is_an_output_is_refused() -> None:
         convert(pattern((1, 8, 6, 5), 2, ("y", "c")), "net")
 
 
-def test_group_norm_network(shared) -> None:  # noqa: ANN001
+def test_group_norm_network(shared) -> None:
     source = load_model(shared / "models" / "scrfd" / "scrfd_500m_groupnorm.onnx")
     done = convert(source, "net", (160, 224), ["351", "365", "378"])
     assert worst_error(done) < 1e-4
@@ -125,7 +127,7 @@ def test_lrn_as_its_formula() -> None:
         ),
     ],
 )  # fmt: skip
-def test_refusals(nodes, values, reason: str, remedy: str) -> None:  # noqa: ANN001
+def test_refusals(nodes, values, reason: str, remedy: str) -> None:
     with pytest.raises(NotExpressibleError) as caught:
         convert(model(nodes, values), "net")
     assert reason in str(caught.value)

@@ -304,14 +304,21 @@ def constants_of(model: onnx.ModelProto) -> dict[str, npt.NDArray[Any]]:
     values = {x.name: numpy_helper.to_array(x) for x in model.graph.initializer}
     for proto in model.graph.node:
         if proto.op_type == "Constant":
-            attribute = proto.attribute[0]
-            value = helper.get_attribute_value(attribute)
-            if attribute.name == "value":
-                values[proto.output[0]] = numpy_helper.to_array(value)
-            elif attribute.name in _PLAIN_CONSTANTS:
-                array = np.asarray(value, dtype=_PLAIN_CONSTANTS[attribute.name])
-                values[proto.output[0]] = array
+            value = constant_of(proto)
+            if value is not None:
+                values[proto.output[0]] = value
     return values
+
+
+def constant_of(proto: onnx.NodeProto) -> npt.NDArray[Any] | None:
+    """The value of a Constant node; None for text and sparse arrays."""
+    attribute = proto.attribute[0]
+    value = helper.get_attribute_value(attribute)
+    if attribute.name == "value":
+        return numpy_helper.to_array(value)
+    if attribute.name in _PLAIN_CONSTANTS:
+        return np.asarray(value, dtype=_PLAIN_CONSTANTS[attribute.name])
+    return None
 
 
 _PLAIN_CONSTANTS = {

@@ -33,6 +33,10 @@ def load_model(path: Path) -> onnx.ModelProto:
         if tensor.data_location == TensorProto.EXTERNAL:
             room -= _take_in(tensor, path, room)
     check_versions(model, str(path))
+    for output in model.graph.output:
+        # The checker wants the field; shapes of outputs are inferred here anyway.
+        if output.type.HasField("tensor_type") and not output.type.tensor_type.HasField("shape"):
+            output.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
@@ -143,7 +147,7 @@ def _take_in(tensor: TensorProto, model: Path, room: int) -> int:
         with (model.absolute().parent / place).open("rb") as file:
             file.seek(offset)
             data = file.read(length)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
             f"{where} cannot be read ({reason}); keep the file beside the model"

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx
-from onnx import TensorProto, helper, inliner, shape_inference
+from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
 
 from nnie_pipeline.caffe.net import Shape
 from nnie_pipeline.errors import InputError, NotExpressibleError
 from nnie_pipeline.onnx2caffe.constant_sizes import drop_batch, follow_size
 from nnie_pipeline.onnx2caffe.floats import make_float32
+from nnie_pipeline.onnx2caffe.graph import constant_of
 from nnie_pipeline.onnx2caffe.shape_folding import fold_shapes
 from nnie_pipeline.onnx2caffe.versions import make_runnable
 
@@ -71,6 +72,7 @@ def fix(
         reference = inliner.inline_local_functions(reference)
     _cut(reference, outputs or [x.name for x in reference.graph.output], bool(outputs))
     _refuse_other_weights(reference)
+    _store_constants(reference)
     notes = make_float32(reference)
     opset_note = make_runnable(reference)
     notes += [opset_note] if opset_note else []
@@ -116,6 +118,20 @@ def _follow(reference: onnx.ModelProto, own_model: onnx.ModelProto, batch: int) 
     if not changed:
         return []
     return [f"Resize to constant sizes made to follow the input size: {', '.join(changed)}"]
+
+
+def _store_constants(model: onnx.ModelProto) -> None:
+    """Make every Constant node a weight: onnxslim reads some of their forms as float64."""
+    stored = {x.name for x in model.graph.initializer}
+    for node in model.graph.node:
+        value = constant_of(node) if node.op_type == "Constant" else None
+        if value is not None:
+            model.graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
+            stored.add(node.output[0])
+    kept = [x for x in model.graph.node if not stored.intersection(x.output)]
+    copies = [onnx.NodeProto.FromString(x.SerializeToString()) for x in kept]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
 
 
 def _refuse_other_weights(model: onnx.ModelProto) -> None:
