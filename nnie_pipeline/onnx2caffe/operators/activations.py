@@ -1,74 +1,162 @@
-"""Relu, LeakyRelu, PRelu, Sigmoid, Tanh, Elu, Softmax and what does nothing at inference."""
+"""Activations: the ones that NNIE has, and those that its layers compose."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
 from nnie_pipeline.onnx2caffe.graph import Graph, Node, converts
+from nnie_pipeline.onnx2caffe.operators.compose import PROD, SUM, Composer, Value
+from nnie_pipeline.onnx2caffe.operators.constants import canonical
 
-_PLAIN = {"Relu": "ReLU", "Sigmoid": "Sigmoid", "Tanh": "TanH", "Abs": "AbsVal"}
+
+@converts("Relu")
+def relu(graph: Graph, node: Node) -> None:
+    """ReLU."""
+    c = Composer(graph, node)
+    c.done(c.relu(c.input(0)))
 
 
-@converts(*_PLAIN)
-def plain(graph: Graph, node: Node) -> None:
-    """Activations without parameters."""
-    graph.add(node, _PLAIN[node.operator], [graph.blob(node, node.inputs[0])])
+@converts("Sigmoid")
+def sigmoid(graph: Graph, node: Node) -> None:
+    """Sigmoid."""
+    c = Composer(graph, node)
+    c.done(c.layer("Sigmoid", [c.input(0)]))
+
+
+@converts("Tanh")
+def tanh(graph: Graph, node: Node) -> None:
+    """TanH."""
+    c = Composer(graph, node)
+    c.done(c.layer("TanH", [c.input(0)]))
 
 
 @converts("LeakyRelu")
 def leaky_relu(graph: Graph, node: Node) -> None:
     """ReLU with a negative slope."""
+    c = Composer(graph, node)
     param = LayerParameter()
     param.relu_param.negative_slope = node.get("alpha", 0.01)
-    graph.add(node, "ReLU", [graph.blob(node, node.inputs[0])], params=param)
+    c.done(c.layer("ReLU", [c.input(0)], params=param))
 
 
 @converts("PRelu")
 def prelu(graph: Graph, node: Node) -> None:
-    """PReLU with a slope for each channel or one for all."""
-    slope = graph.weight(node, 1)
+    """PReLU with a slope a channel or one for all; slopes that vary over the map by Scale.
+
+    Those are relu(x) - slope * relu(-x): the parts never overlap, so nothing is rounded twice.
+    """
+    c = Composer(graph, node)
+    value = c.input(0)
+    slope = graph.constant(node, 1)
     assert slope is not None
-    bottom = graph.shape(node, node.inputs[0])
-    # ONNX aligns the slope with the last axes; Caffe's slopes lie along axis 1.
-    full = (1,) * (len(bottom) - slope.ndim) + slope.shape
-    if slope.size not in (1, bottom[1]) or (slope.size > 1 and full[1] != bottom[1]):
-        graph.refuse(
-            node,
-            f"its slopes have the shape {list(slope.shape)}, Caffe has one a channel or one",
-            "use torch.nn.PReLU(channels) or PReLU(1)",
-        )
+    slopes = canonical(graph, node, slope, value.shape)
+    if slopes.ndim > 1:
+        negative = c.affine(c.relu(c.negate(value)), slopes)
+        c.done(c.eltwise(SUM, [c.relu(value), negative], [1, -1]))
+        return
     param = LayerParameter()
     param.prelu_param.channel_shared = slope.size == 1
-    graph.add(node, "PReLU", [graph.blob(node, node.inputs[0])], [np.ravel(slope)], param)
+    count = 1 if slope.size == 1 else value.shape[1]
+    c.done(c.layer("PReLU", [value], [np.broadcast_to(slopes, (count,))], param))
 
 
 @converts("Elu")
 def elu(graph: Graph, node: Node) -> None:
     """ELU."""
+    c = Composer(graph, node)
+    c.done(_elu(c, c.input(0), node.get("alpha", 1.0)))
+
+
+def _elu(c: Composer, value: Value, alpha: float) -> Value:
     param = LayerParameter()
-    param.elu_param.alpha = node.get("alpha", 1.0)
-    graph.add(node, "ELU", [graph.blob(node, node.inputs[0])], params=param)
+    param.elu_param.alpha = alpha
+    return c.layer("ELU", [value], params=param)
 
 
-@converts("Softmax")
-def softmax(graph: Graph, node: Node) -> None:
-    """Softmax along one axis; before opset 13 ONNX normalised over all axes from it on."""
-    rank = len(graph.shape(node, node.inputs[0]))
-    axis = node.get("axis", -1 if graph.opset >= 13 else 1) % rank
-    shape = graph.shape(node, node.inputs[0])
-    if graph.opset < 13 and any(x != 1 for x in shape[axis + 1 :]):
-        graph.refuse(
-            node,
-            f"in opset {graph.opset} it normalises over axes {axis} to {rank - 1} together",
-            "export with opset 13 or newer",
-        )
+@converts("Selu")
+def selu(graph: Graph, node: Node) -> None:
+    """ELU times gamma."""
+    c = Composer(graph, node)
+    alpha, gamma = node.get("alpha", 1.6732632423543772), node.get("gamma", 1.0507009873554805)
+    c.done(c.affine(_elu(c, c.input(0), alpha), gamma))
+
+
+@converts("Celu")
+def celu(graph: Graph, node: Node) -> None:
+    """alpha * ELU(x / alpha), for a positive alpha."""
+    c = Composer(graph, node)
+    alpha = node.get("alpha", 1.0)
+    if alpha <= 0:
+        graph.refuse(node, f"its alpha is {alpha:.6g}, no positive number", "use a positive alpha")
+    c.done(c.affine(_elu(c, c.affine(c.input(0), 1 / alpha), 1.0), alpha))
+
+
+@converts("Softplus")
+def softplus(graph: Graph, node: Node) -> None:
+    """BNLL, which is the same function."""
+    c = Composer(graph, node)
+    c.done(c.layer("BNLL", [c.input(0)]))
+
+
+@converts("Softsign")
+def softsign(graph: Graph, node: Node) -> None:
+    """x times (|x| + 1) to the power -1: AbsVal, Bias, Power, Eltwise PROD."""
+    c = Composer(graph, node)
+    value = c.input(0)
+    inverse = c.power(c.affine(c.layer("AbsVal", [value]), 1.0, 1.0), -1)
+    c.done(c.eltwise(PROD, [value, inverse]))
+
+
+@converts("Mish")
+def mish(graph: Graph, node: Node) -> None:
+    """x times TanH of BNLL."""
+    c = Composer(graph, node)
+    value = c.input(0)
+    c.done(c.eltwise(PROD, [value, c.layer("TanH", [c.layer("BNLL", [value])])]))
+
+
+@converts("Swish")
+def swish(graph: Graph, node: Node) -> None:
+    """x times Sigmoid of alpha * x."""
+    c = Composer(graph, node)
+    value = c.input(0)
+    gate = c.layer("Sigmoid", [c.affine(value, node.get("alpha", 1.0))])
+    c.done(c.eltwise(PROD, [value, gate]))
+
+
+@converts("Gelu")
+def gelu(graph: Graph, node: Node) -> None:
+    """With approximate="tanh": x times Sigmoid of a cubic polynomial; the exact one is refused.
+
+    0.5 * (1 + tanh(y)) = sigmoid(2 y), here with y = sqrt(2 / pi) * (x + 0.044715 x^3).
+    """
+    if node.get("approximate", "none") != "tanh":
+        refuse_erf(graph, node)
+    c = Composer(graph, node)
+    value = c.input(0)
+    cubic = c.affine(c.power(value, 3), 0.044715)
+    double = c.affine(c.eltwise(SUM, [value, cubic]), 2 * math.sqrt(2 / math.pi))
+    c.done(c.eltwise(PROD, [value, c.layer("Sigmoid", [double])]))
+
+
+@converts("Erf")
+def refuse_erf(graph: Graph, node: Node) -> None:
+    """Refused: NNIE has no error function."""
+    graph.refuse(
+        node,
+        "NNIE has no layer for the error function (erf)",
+        'use torch.nn.GELU(approximate="tanh"), or another activation, and train with it',
+    )
+
+
+@converts("ThresholdedRelu")
+def thresholded_relu(graph: Graph, node: Node) -> None:
+    """x times Threshold (1 where x > alpha, else 0)."""
+    c = Composer(graph, node)
+    value = c.input(0)
     param = LayerParameter()
-    param.softmax_param.axis = axis
-    graph.add(node, "Softmax", [graph.blob(node, node.inputs[0])], params=param)
-
-
-@converts("Identity", "Dropout")
-def nothing(graph: Graph, node: Node) -> None:
-    """No layer: the value goes on under its old name."""
-    graph.alias(node)
+    param.threshold_param.threshold = node.get("alpha", 1.0)
+    c.done(c.eltwise(PROD, [value, c.layer("Threshold", [value], params=param)]))
