@@ -1,21 +1,28 @@
-"""Runs of the command line, and builds that the tests of one session share.
+"""Runs of the command line, and results that the tests of one session share.
 
-With pytest-xdist every worker has a session of its own: the first that needs a build makes
+With pytest-xdist every worker has a session of its own: the first that needs a result makes
 it under a lock, the others wait and read it. Tests copy what they change.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from nnie_pipeline.cli import run
 
 _LONGEST_SECONDS = 300
 
@@ -36,6 +43,11 @@ class Ran:
         assert self.err.startswith("nnie: "), self.err
         return self.err.removeprefix("nnie: ").strip()
 
+    @property
+    def json(self) -> Any:
+        """Standard output, which has to be JSON and nothing else."""
+        return json.loads(self.out)
+
 
 @dataclass(frozen=True)
 class Build:
@@ -45,18 +57,7 @@ class Build:
     ran: Ran
 
 
-def nnie(*arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> Ran:
-    """Run the command line in a process of its own."""
-    done = subprocess.run(
-        command(*arguments),
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=_LONGEST_SECONDS,
-        check=False,
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
+Cli = Callable[..., Ran]
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -64,20 +65,67 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "nnie_pipeline", *map(str, arguments)]
 
 
-def made_once(factory: pytest.TempPathFactory, name: str, *arguments: str) -> Build:
-    """The build of `nnie run ARGUMENTS --build DIR`, made by the first worker that asks."""
+def nnie(*arguments: str | Path, **options: Any) -> Ran:
+    """Run the command line in a process of its own; `options` as `subprocess.run` has them."""
+    done = subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=_LONGEST_SECONDS,
+        check=False,
+        **options,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def here(*arguments: str | Path) -> Ran:
+    """Run the command line in this process, which saves the imports."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        run([str(x) for x in arguments])
+    return Ran(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
+    """As `here`, with what libraries print past Python as well."""
+
+    def run_here(*arguments: str | Path) -> Ran:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run([str(x) for x in arguments])
+        out, err = capfd.readouterr()
+        return Ran(int(ended.value.code or 0), out, err)
+
+    return run_here
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that `make` filled, once for all workers of this session."""
     base = factory.getbasetemp()
     # The parent is one session's only under xdist; else older sessions share it.
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    place, record = root / f"build-{name}", root / f"build-{name}.json"
-    with (root / f"build-{name}.lock").open("w") as lock:
+    place, done = root / f"once-{name}", root / f"once-{name}.done"
+    with (root / f"once-{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not record.exists():
+        if not done.exists():
             shutil.rmtree(place, ignore_errors=True)
-            ran = nnie("run", *arguments, "--build", place)
-            record.write_text(json.dumps([ran.status, ran.out, ran.err]), encoding="utf-8")
-    ran = Ran(*json.loads(record.read_text(encoding="utf-8")))
-    folders = sorted(x for x in place.iterdir() if x.is_dir()) if place.is_dir() else []
+            place.mkdir()
+            make(place)
+            done.touch()
+    return place
+
+
+def built_once(factory: pytest.TempPathFactory, name: str, *arguments: str) -> Build:
+    """The build of `nnie run ARGUMENTS`."""
+
+    def make(place: Path) -> None:
+        ran = nnie("run", *arguments, "--build", place / "build")
+        (place / "ran.json").write_text(json.dumps(astuple(ran)), encoding="utf-8")
+
+    place = once(factory, name, make)
+    ran = Ran(*json.loads((place / "ran.json").read_text(encoding="utf-8")))
+    folders = list((place / "build").glob("*"))
     assert len(folders) == 1, ran
     return Build(folders[0], ran)
 
@@ -85,7 +133,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, *arguments: str) -> Bu
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """`nnie run retinaface --size 320`: not to be changed."""
-    return made_once(tmp_path_factory, "320", "retinaface", "--size", "320")
+    return built_once(tmp_path_factory, "320", "retinaface", "--size", "320")
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +141,19 @@ def build_folder(build: Build) -> Path:
     """The folder of `build`: not to be changed."""
     assert build.ran.status == 0, build.ran
     return build.folder
+
+
+@pytest.fixture(scope="session")
+def small_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """`nnie run retinaface --size 128`: not to be changed."""
+    return built_once(tmp_path_factory, "128", "retinaface", "--size", "128")
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """What is in `folder`: files by their path with a hash, folders with a slash."""
+    return {
+        str(x.relative_to(folder)): hashlib.sha256(x.read_bytes()).hexdigest()
+        if x.is_file()
+        else "/"
+        for x in sorted(folder.rglob("*"))
+    }

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.builds import build, build_folder
+from tests.builds import build, build_folder, cli, small_build
 
-__all__ = ["build", "build_folder"]
+__all__ = ["build", "build_folder", "cli", "small_build"]
 
 NO_SKIP = os.environ.get("NNIE_NO_SKIP") == "1"
 

@@ -53,7 +53,8 @@ def difference(left: Array, right: Array) -> Difference:
         same = left_square == right_square
         distance = 0.0 if same else (1.0 if left_square else math.inf)
         return Difference(1.0 if same else 0.0, largest, distance)
-    cosine = dot / math.sqrt(left_square) / math.sqrt(right_square)
+    # Without a difference the cosine is 1; dividing would round it to a little less.
+    cosine = dot / math.sqrt(left_square) / math.sqrt(right_square) if moved else 1.0
     if not math.isfinite(cosine):
         return Difference(0.0, largest, math.inf)
     return Difference(min(1.0, max(-1.0, cosine)), largest, math.sqrt(moved / left_square))
