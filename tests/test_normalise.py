@@ -57,20 +57,20 @@ def test_an_operator_that_the_runnable_opset_defines_differently(
 ) -> None:
     monkeypatch.setattr("nnie_pipeline.onnx2caffe.versions.newest_runnable", lambda: 12)
     path = saved(tmp_path, model(NODES, CONV, opset=17))
-    with pytest.raises(InputError, match="runs 12 at most, where Relu means something else.*=12"):
+    with pytest.raises(InputError, match=r"runs 12 at most, where Relu means something else.*=12"):
         load_model(path)
 
 
 def test_an_operator_newer_than_the_opset(tmp_path: Path) -> None:
     path = saved(tmp_path, model([node("HardSwish", "x", "y")], opset=11))
-    with pytest.raises(InputError, match="HardSwish exists from opset 14 on.*opset_version=14"):
+    with pytest.raises(InputError, match=r"HardSwish exists from opset 14 on.*opset_version=14"):
         load_model(path)
 
 
 def test_an_operator_older_than_the_opset(tmp_path: Path) -> None:
     nodes = [node("Upsample", "x s", "y")]
     path = saved(tmp_path, model(nodes, {"s": np.ones(4, np.float32)}, opset=11))
-    with pytest.raises(InputError, match="Upsample was taken out of ONNX in opset 10.*version=9"):
+    with pytest.raises(InputError, match=r"Upsample was taken out of ONNX in opset 10.*version=9"):
         load_model(path)
 
 
@@ -215,7 +215,7 @@ def test_an_integer_input_that_is_cast_is_read_as_float() -> None:
 def test_an_integer_input_is_refused() -> None:
     source = model([node("Transpose", "x", "y", perm=[0, 2, 3, 1])])
     source.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
-    with pytest.raises(InputError, match="holds uint8.*float32 input"):
+    with pytest.raises(InputError, match=r"holds uint8.*float32 input"):
         convert(source, "net")
 
 
@@ -361,7 +361,8 @@ def test_sparse_weights_are_refused() -> None:
 
 def test_shape_arithmetic_is_not_done_in_whole_numbers() -> None:
     nodes = [
-        node("Shape", "x", "s"), node("Slice", "s", "hw", starts=[2], ends=[4]), node("Cast", "hw", "f", to=1),
+        node("Shape", "x", "s"), node("Slice", "s", "hw", starts=[2], ends=[4]),
+        node("Cast", "hw", "f", to=1),
         node("Div", "forty f", "r"), node("Concat", "ones r", "scales", axis=0),
         node("Upsample", "x scales", "y"),
     ]  # fmt: skip

@@ -13,7 +13,8 @@ from nnie_pipeline.chips.sizes import nearest_valid
 from nnie_pipeline.engine.onnxruntime_engine import Session
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.rewrite.passes import PASSES
-from nnie_pipeline.rewrite.run import Rewritten, rewrite
+from nnie_pipeline.rewrite.order import by_kind
+from nnie_pipeline.rewrite.run import TOLERANCE, Rewritten, rewrite
 from nnie_pipeline.stages.probe import Probe
 
 
@@ -26,10 +27,13 @@ def rewrite_files(
     probe: Probe,
     skip: Collection[str] = (),
     outputs: Collection[str] = (),
+    order_like: Path | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Rewritten:
     """Rewrite a network into `folder`/`stem`.prototxt, .caffemodel and rewrite.json.
 
-    `outputs` asks for an order of the outputs (default: as they are).
+    `outputs` asks for an order of the outputs (default: grouped by kind); `order_like` is a
+    prototxt whose order of layers is known to work.
 
     Raises:
         InputError: files that cannot be read, a size at which the network does not hold,
@@ -41,7 +45,8 @@ def rewrite_files(
         if name not in known:
             raise InputError(f"no pass {name}; the passes are {', '.join(known)}")
     net = at_size(read_net(prototxt, caffemodel), size)
-    _order_outputs(net, outputs)
+    net.outputs = _ordered(net, outputs)
+    known_order = [x.name for x in read_net(order_like).layers] if order_like else []
     blobs = probe.inputs(list(net.inputs.values()))
 
     def run(candidate: Net) -> list[list[Array]]:
@@ -49,13 +54,15 @@ def rewrite_files(
         results = [session.run(dict(zip(candidate.inputs, x, strict=True))) for x in blobs]
         return [[x[name] for name in candidate.outputs] for x in results]
 
-    result = rewrite(net, run, skip)
+    result = rewrite(net, run, skip, tolerance, known_order)
     write_net(result.net, folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel")
     record = {
         "names": result.names,
         "outputs": result.net.outputs,
         "layers_before": len(net.layers),
         "layers": len(result.net.layers),
+        "order": f"like {order_like.name}" if order_like else "canonical (a hypothesis)",
+        "tolerance": tolerance,
         "picture": probe.name,
         "passes": [
             {
@@ -98,11 +105,11 @@ def at_size(net: Net, size: tuple[int, int] | None) -> Net:
     return net
 
 
-def _order_outputs(net: Net, outputs: Collection[str]) -> None:
+def _ordered(net: Net, outputs: Collection[str]) -> list[str]:
     if not outputs:
-        return
+        return by_kind(net)
     if sorted(outputs) != sorted(net.outputs):
         raise InputError(
             f"the network's outputs are {', '.join(net.outputs)}, not {', '.join(outputs)}"
         )
-    net.outputs = list(outputs)
+    return list(outputs)
