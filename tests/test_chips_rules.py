@@ -19,6 +19,7 @@ from nnie_pipeline.chips import conditions, table
 from nnie_pipeline.chips.check import Finding, check, check_text
 from nnie_pipeline.chips.chip import chip_names
 from nnie_pipeline.chips.rule import rules
+from nnie_pipeline.chips.segments import Segment, segments
 from nnie_pipeline.cli import check as check_command
 from nnie_pipeline.errors import InputError
 
@@ -612,6 +613,37 @@ def test_findings_stand_in_layer_order_errors_first(tmp_path: Path) -> None:
     assert key == sorted(key)
     assert {x.layer for x in findings} == {"data", "x", "y"}
     assert {x.severity for x in findings if x.layer == "y"} == {"error", "warning", "hint"}
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "layer_name"),
+    [
+        (net(relus(18)), "segment-outputs", "r16"),
+        (net(*(roi(f"r{i}") for i in range(4)), rois=ROIS), "segment-roi-layers", "r2"),
+        (net(*(roi(f"r{i}") for i in range(6)), rois=ROIS), "roi-layers", "r4"),
+        (chain(9), "segments", "s8"),
+        (net(**{f"i{i}": "1 3" for i in range(32)}), "input-count", "data"),
+    ],
+)
+def test_findings_on_counts_name_the_first_too_many(
+    text: str, rule: str, layer_name: str, tmp_path: Path
+) -> None:
+    assert [x.layer for x in found(tmp_path, text) if x.id == rule] == [layer_name]
+
+
+def test_segments_of_a_split_network(tmp_path: Path) -> None:
+    text = net(
+        conv(name="a"),
+        conv(name="b", bottom="a"),
+        layer("Softmax", name="s_cpu", bottom="b", top="s"),
+        conv(name="c", bottom="s"),
+        layer("Eltwise", name="d", bottom="a c"),
+        layer("ReLU", name="e", bottom="data"),
+    )
+    assert segments(read(tmp_path, text)) == [
+        Segment(1, (0, 1, 5), ("data",), ("a", "b", "e")),
+        Segment(2, (3, 4), ("s", "a"), ("d",)),
+    ]
 
 
 def test_unknown_shapes_do_not_stop_the_check(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from nnie_pipeline.caffe.files import read_net
 from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.caffe.shapes import ShapeError, crop_offsets, infer
 from nnie_pipeline.caffe.windows import conv_window, pool_window
+from nnie_pipeline.chips.batch_shapes import infer_all
 from nnie_pipeline.chips.check import check
 from nnie_pipeline.chips.chip import find_chip
 from nnie_pipeline.chips.cost import macs, milliseconds, operations, parameters
@@ -133,6 +134,89 @@ def test_validity_one_by_one(shared: Path, name: str) -> None:
     assert found
 
 
+LAYERS = {
+    "conv": 'type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 stride: 2 }',
+    "conv-dilated": 'type: "Convolution" convolution_param { num_output: 4 kernel_h: 3 '
+    "kernel_w: 2 pad_h: 2 pad_w: 1 dilation: 3 group: 2 }",
+    "depthwise": 'type: "DepthwiseConv" convolution_param { kernel_size: 3 pad: 1 stride: 3 }',
+    "deconv": 'type: "Deconvolution" convolution_param { num_output: 4 kernel_size: 4 stride: 3 '
+    "pad: 2 }",
+    "pool": 'type: "Pooling" pooling_param { kernel_size: 3 stride: 2 }',
+    "pool-padded": 'type: "Pooling" pooling_param { kernel_size: 2 stride: 3 pad: 1 }',
+    "pool-one-pad": 'type: "Pooling" pooling_param { kernel_h: 3 kernel_w: 2 stride_h: 2 '
+    "stride_w: 3 pad_h: 0 pad_w: 1 }",
+    "pool-floor": 'type: "Pooling" pooling_param { kernel_size: 3 stride: 2 round_mode: FLOOR }',
+    "pool-sparse": 'type: "Pooling" pooling_param { kernel_size: 1 stride: 3 }',
+    "pool-global": 'type: "Pooling" pooling_param { global_pooling: true }',
+    "slice": 'type: "Slice" top: "u" slice_param { axis: 2 }',
+    "slice-points": 'type: "Slice" top: "u" slice_param { axis: 3 slice_point: 5 }',
+    "reshape": 'type: "Reshape" reshape_param { shape { dim: 0 dim: -1 dim: 6 dim: 1 } }',
+    "reshape-part": 'type: "Reshape" reshape_param { shape { dim: 8 dim: -1 } axis: 1 '
+    "num_axes: 2 }",
+    "reshape-fixed": 'type: "Reshape" reshape_param { shape { dim: 0 dim: 2 dim: 12 dim: 24 } }',
+    "flatten": 'type: "Flatten" flatten_param { axis: 1 end_axis: -2 }',
+    "permute": 'type: "Permute" permute_param { order: 0 order: 2 order: 3 order: 1 }',
+    "pass-through": 'type: "PassThrough" pass_through_param { block_height: 2 block_width: 3 }',
+    "upsample": 'type: "Upsample" upsample_param { scale: 2 }',
+    "upsample-to": 'type: "Upsample" upsample_param { upsample_h: 20 upsample_w: 24 }',
+    "spp": 'type: "SPP" spp_param { pyramid_height: 3 }',
+    "reduction": 'type: "Reduction" reduction_param { axis: 3 }',
+    "crelu": 'type: "CReLU"',
+    "tile": 'type: "Tile" tile_param { axis: 3 tiles: 3 }',
+    "softmax": 'type: "Softmax" softmax_param { axis: -1 }',
+    "relu": 'type: "ReLU"',
+    "eltwise": 'type: "Eltwise" bottom: "half"',
+    "concat": 'type: "Concat" bottom: "half" concat_param { axis: 1 }',
+    "concat-rows": 'type: "Concat" bottom: "half" concat_param { axis: 2 }',
+    "crop": 'type: "Crop" bottom: "half" crop_param { axis: 2 }',
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_every_layer_type_as_inferred_one_by_one(kind: str, tmp_path: Path) -> None:
+    # "half" is up to three columns and one row larger than the input, or equal
+    net = parse(
+        tmp_path,
+        'input: "data" input_shape { dim: 1 dim: 4 dim: 12 dim: 12 }\n'
+        'layer { name: "s" type: "Pooling" bottom: "data" top: "s" '
+        "pooling_param { kernel_h: 2 kernel_w: 4 stride_h: 2 stride_w: 4 } }\n"
+        'layer { name: "half" type: "Deconvolution" bottom: "s" top: "half" convolution_param '
+        "{ num_output: 4 kernel_h: 2 kernel_w: 4 stride_h: 2 stride_w: 4 } }\n"
+        f'layer {{ name: "t" bottom: "data" top: "t" {LAYERS[kind]} }}\n',
+    )
+    if kind == "crop":
+        net.layers[-1].bottoms.reverse()
+    heights, widths = (x.ravel() for x in np.meshgrid(np.arange(1, 26), np.arange(1, 26)))
+    found = infer_all(net, heights, widths)
+    fitting = 0
+    for index, size in enumerate(zip(heights.tolist(), widths.tolist(), strict=True), start=1):
+        try:
+            wanted = infer(net, {"data": (1, 4, *size)})
+        except ShapeError:
+            assert not found.ok[index], size
+            continue
+        if kind == "crop" and wanted["half"] != wanted["data"]:
+            assert not found.ok[index], size
+            continue
+        assert found.ok[index], size
+        fitting += 1
+        for name, shape in wanted.items():
+            each = [np.broadcast_to(x, len(found.ok))[index] for x in found.shapes[name]]
+            assert tuple(each) == shape, (size, name)
+    assert fitting
+
+
+def test_windows_end_on_the_last_pixel_where_they_do_in_the_file(tmp_path: Path) -> None:
+    # 33 rows are not divided by stride 2, but 3x3 windows with pad 1 end on the last of them
+    net = conv_net(tmp_path, "num_output: 4 kernel_size: 3 stride: 2 pad: 1", "1 3 33 32")
+    rows = valid_sizes(net, 30, 37, step=1)
+    assert {x.height for x in rows} == set(range(30, 38))
+    assert {x.width for x in rows} == {30, 32, 34, 36}
+    # 5x5 windows at stride 4 end on the last of 33 rows; 32 is divided by the stride
+    net = conv_net(tmp_path, "num_output: 4 kernel_size: 5 stride: 4", "1 3 33 33")
+    assert {x.height for x in valid_sizes(net, 30, 37, step=1, square=True)} == {32, 33, 36, 37}
+
+
 def test_limits_of_the_chip_make_a_size_invalid(tmp_path: Path) -> None:
     # 2048 rows of 16-column blocks: 33 rows are allowed up to 62 blocks, 992 columns
     net = conv_net(tmp_path, "num_output: 4 kernel_h: 33 kernel_w: 1", "1 3 64 64")
@@ -179,6 +263,7 @@ def test_nearest(shared: Path) -> None:
     assert nearest_valid(mnet, (480, 650)) == [(480, 640), (480, 672)]
     assert nearest_valid(mnet, (512, 768)) == [(512, 768)]
     assert nearest_valid(mnet, (20, 20)) == [(32, 32)]
+    assert nearest_valid(mnet, (630, 700)) == [(608, 672), (640, 704)]
     assert nearest_valid(model(shared, MOBILEFACENET), (640, 640)) == [(112, 112)]
 
 
@@ -336,6 +421,14 @@ def test_bad_arguments(tmp_path: Path, arguments: dict[str, int], message: str) 
         valid_sizes(net, **arguments)
 
 
+def test_what_fits_at_no_size_is_refused(tmp_path: Path) -> None:
+    net = conv_net(tmp_path, "num_output: 4 kernel_size: 1 group: 2")
+    with pytest.raises(ShapeError, match="layer c"):
+        valid_sizes(net)
+    with pytest.raises(ShapeError, match="layer c"):
+        nearest_valid(net, (33, 33))
+
+
 def test_unknown_layer_is_named(tmp_path: Path) -> None:
     odd = 'layer { name: "p" type: "PriorBox" bottom: "c" top: "p" }'
     net = conv_net(tmp_path, "num_output: 4 kernel_size: 1", more=odd)
@@ -361,6 +454,14 @@ def test_command(shared: Path) -> None:
     assert status == 0
     assert "352x640" in output
     assert "estimates" in output
+
+
+def test_command_lists_many_sizes_as_plain_lines(shared: Path) -> None:
+    status, output = run(str(shared / "models" / MNET))
+    assert status == 0
+    sizes = [x.split()[0] for x in output.splitlines() if x[:1].isdigit() and "x" in x.split()[0]]
+    assert len(sizes) == 37 * 37
+    assert sizes[0] == "128x128"
 
 
 def test_command_refuses_a_bad_ratio(shared: Path) -> None:

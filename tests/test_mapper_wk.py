@@ -182,6 +182,12 @@ def test_truncated_functional_file(tmp_path: Path, length: int) -> None:
     assert "truncated" in refused(tmp_path, func()[:length])
 
 
+def test_functional_file_shorter_than_it_says(tmp_path: Path) -> None:
+    body = bytearray(func())
+    struct.pack_into("<I", body, 44, len(body) + 1)
+    assert "truncated" in refused(tmp_path, sealed(bytes(body)))
+
+
 @pytest.mark.parametrize("make", [Chip().build, func])
 @pytest.mark.parametrize("place", [0, 13, 60, 130, 330, 500])
 def test_damaged_file(tmp_path: Path, make: Callable[[], bytes], place: int) -> None:

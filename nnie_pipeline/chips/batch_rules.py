@@ -1,7 +1,8 @@
 """The rules of the batch shape inference, one small function a layer type.
 
 A rule gives the shapes of a layer's tops and notes in the `Candidates` at which sizes the
-layer does not fit.
+layer does not fit. What does not depend on the size (groups, numbers of bottoms, weights) is
+left to `nnie_pipeline.caffe.shapes`, which the size search asks about one valid size.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from nnie_pipeline.caffe.net import Layer
 from nnie_pipeline.caffe.shapes import axis_of, concat_axis, permute_order, slice_axis
 from nnie_pipeline.caffe.windows import (
     Window,
+    check_window,
     conv_output,
     conv_window,
     deconv_output,
     pool_window,
+    rounds_up,
 )
 from nnie_pipeline.chips.quantities import Dim, Dims
 
@@ -64,8 +67,6 @@ def _size(shape: Dims) -> tuple[int, int]:
 def _note_strides(window: Window, size: Sequence[Dim], found: Candidates) -> None:
     for axis in (0, 1):
         stride = window.stride[axis]
-        if stride < 1:
-            raise ValueError("stride 0")
         divided = np.asarray(size[axis]) % stride == 0
         rest = (size[axis] + 2 * window.pad[axis] - window.extent[axis]) % stride
         found.divides[axis][:] &= divided
@@ -74,17 +75,12 @@ def _note_strides(window: Window, size: Sequence[Dim], found: Candidates) -> Non
 
 def _convolution(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
     param = layer.params.convolution_param
-    window, size = conv_window(param), _size(bottoms[0])
+    window, size = check_window(conv_window(param)), _size(bottoms[0])
+    channels: Dim = param.num_output or bottoms[0][1]
+    if layer.type == "Deconvolution":
+        return [(bottoms[0][0], channels, *deconv_output(window, size))]
     _note_strides(window, size, found)
-    if layer.type != "DepthwiseConv":
-        _require(found, np.asarray(bottoms[0][1]) % param.group == 0)
-    return [(bottoms[0][0], param.num_output or bottoms[0][1], *conv_output(window, size))]
-
-
-def _deconvolution(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
-    param = layer.params.convolution_param
-    size = deconv_output(conv_window(param), _size(bottoms[0]))
-    return [(bottoms[0][0], param.num_output, *size)]
+    return [(bottoms[0][0], channels, *conv_output(window, size))]
 
 
 def _pooling(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
@@ -92,15 +88,23 @@ def _pooling(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]
     size = _size(bottoms[0])
     window = pool_window(param, size)
     if not param.global_pooling:
+        check_window(window, pooling=True)
         _note_strides(window, size, found)
-    out: list[Dim] = []
+    out: list[Dim] = list(conv_output(window, size))
+    if rounds_up(param):
+        out = [_rounded_up(window, size, axis) for axis in (0, 1)]
     for axis in (0, 1):
-        stride, pad = window.stride[axis], window.pad[axis]
-        count: Dim = -(-(size[axis] + 2 * pad - window.kernel[axis]) // stride) + 1
-        if any(window.pad):
-            count = count - ((np.asarray(count) - 1) * stride >= size[axis] + pad)
-        out.append(count)
-    return [(*bottoms[0][:2], *out)] * len(layer.tops)
+        last = (out[axis] - 1) * window.stride[axis] - window.pad[axis]
+        _require(found, np.asarray(last) < size[axis])
+    return [(*bottoms[0][:2], *out)] * min(len(layer.tops), 2)
+
+
+def _rounded_up(window: Window, size: Sequence[Dim], axis: int) -> Dim:
+    stride, pad = window.stride[axis], window.pad[axis]
+    count: Dim = -(-(size[axis] + 2 * pad - window.kernel[axis]) // stride) + 1
+    if any(window.pad):
+        count = count - ((np.asarray(count) - 1) * stride >= size[axis] + pad)
+    return count
 
 
 def _inner_product(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
@@ -259,7 +263,7 @@ def _tile(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
 RULES: dict[str, Callable[[Layer, list[Dims], Candidates], list[Dims]]] = {
     "Convolution": _convolution,
     "DepthwiseConv": _convolution,
-    "Deconvolution": _deconvolution,
+    "Deconvolution": _convolution,
     "Pooling": _pooling,
     "InnerProduct": _inner_product,
     "Eltwise": _eltwise,

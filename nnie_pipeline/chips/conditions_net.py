@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from nnie_pipeline.caffe.net import REPORT_MARKER
 from nnie_pipeline.chips.conditions import Values, layer_rule, net_rule
 from nnie_pipeline.chips.segments import (
     CPU_MARKER,
     HP_MARKER,
-    REPORT_MARKER,
     Segment,
     on_cpu,
 )

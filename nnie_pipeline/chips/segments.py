@@ -1,21 +1,19 @@
 """Which layers NNIE runs, which the CPU, and the segments this makes.
 
 HiSVP development guide, section 3.2: Proposal and Custom layers and layers whose name ends in
-`_cpu` run on the CPU; what lies between them are NNIE segments. A blob whose name ends in
-`_report` is an output of its segment as well.
+`_cpu` run on the CPU; what lies between them are NNIE segments. Blobs named `*_report` are among
+the network's outputs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnie_pipeline.caffe.files import caffe_names
 from nnie_pipeline.caffe.net import Layer, Net
 
 CPU_TYPES = frozenset({"Proposal", "Custom"})
 CPU_MARKER = "_cpu"
 HP_MARKER = "_hp"
-REPORT_MARKER = "_report"
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,13 @@ def segments(net: Net) -> list[Segment]:
             depth[top] = level
             if cpu:
                 made_by_cpu.add(top)
-    names = caffe_names(net)
     return [
-        _segment(net, number, members[level], names)
+        _segment(net, number, members[level])
         for number, level in enumerate(sorted(members), start=1)
     ]
 
 
-def _segment(net: Net, number: int, members: list[int], names: dict[str, str]) -> Segment:
+def _segment(net: Net, number: int, members: list[int]) -> Segment:
     inside = set(members)
     layers = [net.layers[i] for i in members]
     made = dict.fromkeys(top for layer in layers for top in layer.tops)
@@ -73,10 +70,5 @@ def _segment(net: Net, number: int, members: list[int], names: dict[str, str]) -
         number,
         tuple(members),
         tuple(dict.fromkeys(x for layer in layers for x in layer.bottoms if x not in made)),
-        tuple(x for x in made if x in kept or _reported(x, names)),
+        tuple(x for x in made if x in kept),
     )
-
-
-def _reported(blob: str, names: dict[str, str]) -> bool:
-    """Whether the blob carries the marker; of in-place values the last one does."""
-    return blob == names[blob] and blob.endswith(REPORT_MARKER)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnie_pipeline.caffe.net import Layer, Net, Shape
+from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.chips.batch_rules import Candidates, Mask
 from nnie_pipeline.chips.batch_shapes import Ints, infer_all, picture_input
 from nnie_pipeline.chips.chip import DEFAULT_CHIP, Chip, find_chip
@@ -98,6 +99,7 @@ def valid_sizes(
     keep = np.flatnonzero(_valid(net, found, found_chip)[1:]) + 1
     if aspect is not None:
         keep = _of_aspect(keep, found, net, aspect)
+    _confirm(net, found, keep)
     return _rows(net, _only(found.shapes, keep), keep.size, found_chip, anchors or {})
 
 
@@ -119,6 +121,7 @@ def nearest_valid(
     widths = np.concatenate([[size[1]], widths])
     found = infer_all(net, heights, widths)
     valid = _valid(net, found, found_chip)
+    _confirm(net, found, np.flatnonzero(valid))
     if valid[1]:
         return [size]
     sizes = found.shapes[picture_input(net)]
@@ -133,6 +136,15 @@ def nearest_valid(
             index = int(np.argmin(np.where(side, distance, np.iinfo(np.int64).max)))
             nearest.append((int(rows[index]), int(columns[index])))
     return nearest
+
+
+def _confirm(net: Net, found: Candidates, valid: Ints) -> None:
+    """Infer the first valid size one by one: what fits at no size is refused there."""
+    if valid.size:
+        picture = picture_input(net)
+        rows, columns = (np.asarray(x) for x in found.shapes[picture][2:])
+        size = (int(rows[valid[0]]), int(columns[valid[0]]))
+        infer(net, {**net.inputs, picture: (*net.inputs[picture][:2], *size)})
 
 
 def _sides(smallest: int, largest: int, step: int) -> Ints:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from nnie_pipeline.chips.sizes import SizeRow
 
+_HEADINGS = (
+    "size", "outputs", "10^6 MACs", "memory 8 / 16 bit (MiB)", "ms 8 / 16 bit", "note"
+)  # fmt: skip
+_LARGEST_TABLE = 500
 _MIB = 1 << 20
 
 
@@ -46,7 +50,9 @@ def command(
         typer.echo(to_json({"sizes": [x.to_dict() for x in rows]}), nl=False)
         return
     say = console()
-    if rows:
+    if len(rows) > _LARGEST_TABLE:
+        typer.echo(_lines(rows))
+    elif rows:
         say.print(_table(rows))
     own = " and ".join("x".join(map(str, x[2:])) for x in net.inputs.values() if len(x) == 4)
     say.print(
@@ -66,16 +72,29 @@ def _ratio(text: str) -> tuple[int, int]:
 def _table(rows: list[SizeRow]) -> Table:
     from rich.table import Table
 
-    memory, time = "memory 8 / 16 bit (MiB)", "ms 8 / 16 bit"
-    table = Table("size", "outputs", "10^6 MACs", memory, time, "note")
+    table = Table(*_HEADINGS)
     for row in rows:
-        maps = ["x".join(str(n) for n in shape[2:] or shape[1:]) for _, shape in row.outputs]
-        table.add_row(
-            f"{row.height}x{row.width}",
-            ", ".join(dict.fromkeys(maps)),
-            f"{row.macs / 1e6:.0f}",
-            f"{row.memory_8 / _MIB:.1f} / {row.memory_16 / _MIB:.1f}",
-            f"{row.ms_8:.1f} / {row.ms_16:.1f}",
-            row.note,
-        )
+        table.add_row(*_cells(row))
     return table
+
+
+def _lines(rows: list[SizeRow]) -> str:
+    """The table as plain columns: laying out tens of thousands of rows takes half a minute."""
+    cells = [_HEADINGS, *map(_cells, rows)]
+    widths = [max(len(x[i]) for x in cells) for i in range(len(_HEADINGS))]
+    padded = (
+        "  ".join(x.ljust(width) for x, width in zip(row, widths, strict=True)) for row in cells
+    )
+    return "\n".join(x.rstrip() for x in padded)
+
+
+def _cells(row: SizeRow) -> tuple[str, ...]:
+    maps = ["x".join(str(n) for n in shape[2:] or shape[1:]) for _, shape in row.outputs]
+    return (
+        f"{row.height}x{row.width}",
+        ", ".join(dict.fromkeys(maps)),
+        f"{row.macs / 1e6:.0f}",
+        f"{row.memory_8 / _MIB:.1f} / {row.memory_16 / _MIB:.1f}",
+        f"{row.ms_8:.1f} / {row.ms_16:.1f}",
+        row.note,
+    )
