@@ -117,6 +117,16 @@ class Net:
         self.outputs = list(dict.fromkeys(self.outputs))
         return {x: bottom for x in (first, *layer.tops) if x != bottom}
 
+    def drop_unused(self) -> None:
+        """Leave out every layer that no output needs."""
+        needed = set(self.outputs)
+        kept = []
+        for layer in reversed(self.layers):
+            if needed.intersection(layer.tops):
+                needed.update(layer.bottoms)
+                kept.append(layer)
+        self.layers = kept[::-1]
+
     def find(self, name: str) -> Layer:
         """The layer called `name`.
 

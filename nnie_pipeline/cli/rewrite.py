@@ -20,6 +20,12 @@ def command(
         str | None, typer.Option(help="the outputs in the order you want, commas between")
     ] = None,
     skip: Annotated[list[str] | None, typer.Option(help="leave out a pass")] = None,
+    order_like: Annotated[
+        Path | None, typer.Option(help="a prototxt whose order of layers is known to work")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="what a pass on weights may move, as a share of the maximum")
+    ] = 5e-4,
 ) -> None:
     """Rewrite a Caffe network for NNIE; the outputs are compared after every pass."""
     from nnie_pipeline.errors import InputError
@@ -35,8 +41,9 @@ def command(
     order = names_of(outputs, "--outputs") or []
     with added_files(out, keep=[prototxt, caffemodel]) as folder:
         done = rewrite_files(
-            prototxt, caffemodel, prototxt.stem, folder, chosen, default_probe(), skip or (), order
-        )
+            prototxt, caffemodel, prototxt.stem, folder, chosen, default_probe(), skip or (),
+            order, order_like, tolerance,
+        )  # fmt: skip
     say = console()
     for item in done.passes:
         say.print(

@@ -31,10 +31,12 @@ class Pass:
 
     `arithmetic` says that weights change, so that outputs may differ by float rounding;
     any other pass must leave every output bit for bit. `reason` is the rule or fact that
-    asks for the pass.
+    asks for the pass. `new_outputs` says that it may take other values as the outputs, or in
+    another order.
     """
 
     name: str
     apply: Callable[[Net], Changes]
     arithmetic: bool
     reason: str
+    new_outputs: bool = False

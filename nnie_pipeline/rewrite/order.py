@@ -12,13 +12,20 @@ at the end; this pass does the same. Only hand-made orders are proven on a board
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nnie_pipeline.caffe.net import Layer, Net
+from nnie_pipeline.caffe.shapes import infer
+from nnie_pipeline.errors import InputError
 from nnie_pipeline.rewrite.base import Changes
 
 REASON = (
     "the mapper compiled the same layers in another order into a network with wrong results "
     "(hypothesis: keep branches together, output tails last)"
 )
+
+
+_TAILS = frozenset({"Flatten", "Permute", "Reshape", "Softmax"})
 
 
 def apply(net: Net) -> Changes:
@@ -31,6 +38,57 @@ def apply(net: Net) -> Changes:
     new = [x.name for x in net.layers]
     moved = [x for x, y in zip(new, old, strict=False) if x != y]
     return Changes([f"{x} moved" for x in moved])
+
+
+def like(net: Net, names: Sequence[str]) -> Changes:
+    """Sort the layers as another network has them: `names` are its layers in order.
+
+    A layer that is not named there stands behind the last of those it reads. The outputs then
+    come in the order in which the layers make them.
+
+    Raises:
+        InputError: no layer is named there, or a layer would stand before one it reads.
+    """
+    place = {name: (i, 0) for i, name in enumerate(names)}
+    producers = net.producers()
+    if not any(x.name in place for x in net.layers):
+        raise InputError("the network to order like has no layer of this network's names")
+    for layer in net.layers:
+        if layer.name not in place:
+            makers = [producers[x].name for x in layer.bottoms if x in producers]
+            behind = max((place[x] for x in makers), default=(-1, 0))
+            place[layer.name] = (behind[0], behind[1] + 1)
+    old = [x.name for x in net.layers]
+    net.layers.sort(key=lambda x: place[x.name])
+    made = set(net.inputs)
+    for layer in net.layers:
+        early = [x for x in layer.bottoms if x not in made]
+        if early:
+            raise InputError(
+                f"in the network to order like, layer {layer.name} stands before "
+                f"{producers[early[0]].name}, which it reads"
+            )
+        made.update(layer.tops)
+    values = [x for layer in net.layers for x in layer.tops]
+    net.outputs.sort(key=values.index)
+    return Changes([f"{x.name} moved" for x, y in zip(net.layers, old, strict=True) if x.name != y])
+
+
+def by_kind(net: Net) -> list[str]:
+    """The outputs grouped by kind: those without a Reshape or Softmax tail first, then by
+    channel count in order of first appearance.
+
+    For the public RetinaFace mnet.25 this is the order of its compiled file.
+    """
+    shapes = infer(net)
+    producers = net.producers()
+    kinds: dict[tuple[bool, int], list[str]] = {}
+    for output in net.outputs:
+        maker = producers.get(output)
+        shape = shapes[output]
+        kind = (maker is not None and maker.type in _TAILS, shape[1] if len(shape) > 1 else 0)
+        kinds.setdefault(kind, []).append(output)
+    return [x for tail in (False, True) for kind in kinds if kind[0] == tail for x in kinds[kind]]
 
 
 def _shared(net: Net) -> set[int]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from nnie_pipeline.rewrite import (
+    crop,
+    cut_tail,
+    global_pooling,
     in_place,
     merge_batch_norm,
     names,
     order,
+    remove_idle,
     reshape_batch,
     upsample,
 )
@@ -14,9 +18,13 @@ from nnie_pipeline.rewrite.base import Pass
 
 PASSES: tuple[Pass, ...] = (
     # Structure first: later passes see only layers that NNIE has.
+    Pass("cut-cpu-tail", cut_tail.apply, False, cut_tail.REASON, new_outputs=True),
+    Pass("remove-idle-layers", remove_idle.apply, False, remove_idle.REASON),
+    Pass("remove-crop", crop.apply, False, crop.REASON),
     Pass("upsample-to-deconvolution", upsample.apply, False, upsample.REASON),
     Pass("reshape-batch-axis", reshape_batch.apply, False, reshape_batch.REASON),
     # Arithmetic while every value still has a name of its own.
+    Pass("split-global-pooling", global_pooling.apply, True, global_pooling.REASON),
     Pass("merge-batch-norm", merge_batch_norm.apply, True, merge_batch_norm.REASON),
     # Order after all layers are final; in place after order, which needs free values.
     Pass("canonical-order", order.apply, False, order.REASON),

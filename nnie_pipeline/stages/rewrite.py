@@ -11,9 +11,10 @@ from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.caffe.shapes import ShapeError, infer
 from nnie_pipeline.chips.sizes import nearest_valid
 from nnie_pipeline.engine.onnxruntime_engine import Session
-from nnie_pipeline.errors import InputError
-from nnie_pipeline.rewrite.passes import PASSES
+from nnie_pipeline.errors import InputError, NnieError
+from nnie_pipeline.rewrite.crop import CropError
 from nnie_pipeline.rewrite.order import by_kind
+from nnie_pipeline.rewrite.passes import PASSES
 from nnie_pipeline.rewrite.run import TOLERANCE, Rewritten, rewrite
 from nnie_pipeline.stages.probe import Probe
 
@@ -54,7 +55,11 @@ def rewrite_files(
         results = [session.run(dict(zip(candidate.inputs, x, strict=True))) for x in blobs]
         return [[x[name] for name in candidate.outputs] for x in results]
 
-    result = rewrite(net, run, skip, tolerance, known_order)
+    try:
+        result = rewrite(net, run, skip, tolerance, known_order)
+    except CropError as error:
+        here = next((x[2:] for x in net.inputs.values() if len(x) == 4), (0, 0))
+        raise _at_other_sizes(net, (here[0], here[1]), error) from error
     write_net(result.net, folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel")
     record = {
         "names": result.names,
@@ -95,14 +100,19 @@ def at_size(net: Net, size: tuple[int, int] | None) -> Net:
         if size is None:
             raise
         net.inputs = original
-        near = nearest_valid(net, size)
-        if not near:
-            raise
-        named = " or ".join(str(h) if h == w else f"{h}x{w}" for h, w in near)
-        raise InputError(
-            f"size {size[0]}x{size[1]}: the network does not hold at it; use {named} ({error})"
-        ) from error
+        raise _at_other_sizes(net, size, error) from error
     return net
+
+
+def _at_other_sizes(net: Net, size: tuple[int, int], error: NnieError) -> NnieError:
+    """`error` with the nearest sizes at which the network holds, if there are any."""
+    near = nearest_valid(net, size)
+    if not near:
+        return error
+    named = " or ".join(str(h) if h == w else f"{h}x{w}" for h, w in near)
+    return InputError(
+        f"size {size[0]}x{size[1]}: the network does not hold at it; use {named} ({error})"
+    )
 
 
 def _ordered(net: Net, outputs: Collection[str]) -> list[str]:
