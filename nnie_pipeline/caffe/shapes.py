@@ -293,7 +293,10 @@ def _pass_through(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
 
 
 def _spp(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    bins = sum(4**i for i in range(layer.params.spp_param.pyramid_height))
+    height = layer.params.spp_param.pyramid_height
+    if height > 16:
+        raise ValueError(f"pyramid_height {height} is more than 16 levels")
+    bins = sum(4**i for i in range(height))
     return [(bottoms[0][0], bottoms[0][1] * bins)]
 
 
