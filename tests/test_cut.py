@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.cli import run
 from nnie_pipeline.errors import InputError, NotExpressibleError
 from nnie_pipeline.onnx2caffe.convert import convert
+from nnie_pipeline.onnx2caffe.graph import Graph, Node
 from nnie_pipeline.onnx2caffe.load import load_model
 from tests.onnx_models import converted, model, node, randoms
 
@@ -96,9 +98,23 @@ def test_an_embedding_is_cut_before_its_length() -> None:
     assert "length of a vector" in done.cuts[0].reason
 
 
-def test_what_is_refused_leaves_no_layers_behind() -> None:
-    # InstanceNormalization refuses after its input was read; a Div by a map of another
-    # rank refuses late as well. No layer of theirs may stay.
+def test_what_is_refused_leaves_nothing_behind() -> None:
+    graph = Graph(17, {}, {}, Net("n", {"x": (1, 4, 8, 8)}, [], []), {"x": "x"})
+    first, second = Node("a", "Relu", ("x",), ("a",), {}), Node("b", "Odd", ("a",), ("b",), {})
+
+    def refused() -> None:
+        graph.add(second, "ReLU", ["a"])
+        graph.refuse(second, "it is odd", "use an even one")
+
+    assert graph.attempt(lambda: graph.add(first, "ReLU", ["x"])) is None
+    error = graph.attempt(refused)
+    assert error is not None
+    assert (error.node, error.reason) == (second, "it is odd")
+    assert [x.name for x in graph.net.layers] == ["a"]
+    assert set(graph.blobs) == {"x", "a"}
+
+
+def test_a_sum_with_a_refused_value_is_lost() -> None:
     nodes = [*BODY, node("InstanceNormalization", "r s s", "t"), node("Add", "t r", "y")]
     done = converted(model(nodes, {**CONV, "s": np.ones(3, np.float32)}), cut=True)
     assert [x.type for x in done.net.layers] == ["Convolution", "ReLU"]

@@ -249,7 +249,8 @@ def test_external_weights_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["../secret", "/etc/passwd", "a/../../secret", "C:\\x", "", "link"]
+    "place",
+    ["../secret", "/etc/passwd", "a/../../secret", "a/../model.onnx.data", "C:\\x", "", "link"],
 )
 def test_external_weights_outside_of_the_folder_are_refused(tmp_path: Path, place: str) -> None:
     (tmp_path / "secret").write_bytes(bytes(10000))

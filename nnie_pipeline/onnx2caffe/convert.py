@@ -10,7 +10,7 @@ from functools import partial
 import onnx
 
 from nnie_pipeline.caffe.net import Net
-from nnie_pipeline.errors import InputError, NotExpressibleError
+from nnie_pipeline.errors import NotExpressibleError
 from nnie_pipeline.onnx2caffe import operators
 from nnie_pipeline.onnx2caffe.cut import Cut, find_cuts
 from nnie_pipeline.onnx2caffe.graph import CONVERTERS, Graph, Node, RefusedError, constants_of
@@ -51,15 +51,16 @@ def convert(
             layer with weights would be left.
     """
     if outputs or not cut:
-        return _convert_all(model, name, size, outputs)
+        return _convert_all(name, fix(model, size, outputs))
     kept: list[str] | None = None
     cuts: list[Cut] = []
     # Folding may join other nodes once the outputs are others, so what is cut is tried again.
     for _ in range(_MOST_CUTS):
+        fixed = fix(model, size, kept, tolerant=True)
         try:
-            done = _convert_all(model, name, size, kept)
-        except (InputError, NotExpressibleError) as error:
-            found, more, _ = find_outputs(model, size, kept)
+            done = _convert_all(name, fixed)
+        except NotExpressibleError as error:
+            found, more, _ = _find_outputs(fixed)
             if found == kept:
                 raise error
             kept = found
@@ -67,7 +68,7 @@ def convert(
         else:
             made = tuple(x for x in cuts if x.output in done.outputs)
             return Conversion(done.net, done.outputs, done.fixed, made)
-    return _convert_all(model, name, size, kept)
+    return _convert_all(name, fix(model, size, kept))
 
 
 def find_outputs(
@@ -79,7 +80,10 @@ def find_outputs(
         InputError: as `convert`.
         NotExpressibleError: no layer with weights would be left.
     """
-    fixed = fix(model, size, outputs, tolerant=True)
+    return _find_outputs(fix(model, size, outputs, tolerant=True))
+
+
+def _find_outputs(fixed: FixedModel) -> tuple[list[str], list[Cut], list[RefusedError]]:
     graph, nodes = _start("cut", fixed)
     errors: dict[str, RefusedError] = {}
     refused: dict[str, RefusedError] = {}
@@ -102,10 +106,7 @@ def find_outputs(
     return kept, cuts, list(refused.values())
 
 
-def _convert_all(
-    model: onnx.ModelProto, name: str, size: tuple[int, int] | None, outputs: Sequence[str] | None
-) -> Conversion:
-    fixed = fix(model, size, outputs)
+def _convert_all(name: str, fixed: FixedModel) -> Conversion:
     graph, nodes = _start(name, fixed)
     for node in nodes:
         _convert_node(graph, node, fixed)
