@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.quant import gfpq
+from nnie_pipeline.quant.gfpq_format import number_format, require_z
 from nnie_pipeline.quant.operations import operations
 
 WIDTHS = (8, 16)
@@ -34,11 +36,13 @@ class Ranges:
         """
         try:
             z = {
-                int(bits): {str(k): int(v) for k, v in table.items()}
+                int(bits): {
+                    str(k): require_z(number_format(int(bits)), v) for k, v in table.items()
+                }
                 for bits, table in value["z"].items()
             }
-            return Ranges(z, int(value["pictures"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return Ranges(z, operator.index(value["pictures"]))
+        except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
             raise InputError(
                 f"{where} holds no ranges ({type(error).__name__}: {error}); write it with "
                 "nnie simulate or nnie run"

@@ -99,7 +99,7 @@ def _part(net: Net, step: Operation, bits: int, shapes: dict[str, tuple[int, ...
 def _stored(layer: Layer, bits: int) -> Layer:
     """A copy of the layer as the chip stores it."""
     copy = layer.copy()
-    if layer.type in WEIGHTED:
+    if layer.type in WEIGHTED and layer.weights:
         weight, _ = gfpq.quantize_weights(layer.weights[0], bits, is_depthwise(layer))
         copy.weights = [weight, *layer.weights[1:]]
     elif layer.type == "PReLU":
