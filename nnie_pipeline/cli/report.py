@@ -18,5 +18,6 @@ def command(
     from nnie_pipeline.report.page import write_report
     from nnie_pipeline.stages.run import read_verdict
 
-    write_report(build, read_verdict(build))
+    found = read_verdict(build)
+    write_report(build, found.status, found.reasons)
     console().print(f"report: {build / 'report.html'}", markup=False)

@@ -1,0 +1,172 @@
+"""The report page: every section filled from the build folder, one file that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from nnie_pipeline import __version__, files
+from nnie_pipeline.report import formats
+from nnie_pipeline.report.build import Build, Missing, MissingError
+from nnie_pipeline.report.plot import plotly_script
+from nnie_pipeline.report.records import Calibrated, Checked, Fetched
+from nnie_pipeline.report.sections import (
+    built,
+    calibration,
+    detections,
+    findings,
+    layers,
+    mapper,
+    network,
+    next_step,
+    passes,
+    verdict,
+)
+from nnie_pipeline.report.texts import Texts
+
+NAME = "report.html"
+LANGUAGE = "en"
+
+Context = Callable[[Build, Texts], dict[str, Any]]
+
+SECTIONS: tuple[tuple[str, Context], ...] = (
+    ("verdict", verdict.context),
+    ("next_step", next_step.context),
+    ("built", built.context),
+    ("network", network.context),
+    ("passes", passes.context),
+    ("findings", findings.context),
+    ("layers", layers.context),
+    ("detections", detections.context),
+    ("calibration", calibration.context),
+    ("mapper", mapper.context),
+)
+"""The page from top to bottom. NAME stands for the template `sections/NAME.html`, the title
+`NAME.title` of the texts, and the anchor `#NAME`."""
+
+
+@dataclass(frozen=True)
+class _Section:
+    name: str
+    title: Markup
+    body: Markup
+
+
+def write_report(folder: Path, status: str, reasons: Sequence[str]) -> None:
+    """Write report.html into the build folder.
+
+    `status` is "ready", "ready with warnings" or "not ready"; `reasons` stand below it.
+
+    Raises:
+        InputError: there is no such folder, or the page cannot be written.
+    """
+    files.write_text(folder / NAME, page(folder, status, reasons))
+
+
+def page(folder: Path, status: str, reasons: Sequence[str]) -> str:
+    """The page as one HTML text; a part of the build that is missing is named in its section."""
+    build, t = Build(folder), Texts(LANGUAGE)
+    environment = _environment(t)
+    common = {"status": status, "reasons": list(reasons), "label": build.label}
+    sections = [_section(environment, x, context, build, t, common) for x, context in SECTIONS]
+    scripts = [plotly_script(), _asset("page.js")]
+    return environment.get_template("page.html").render(
+        **_head(build, t, status),
+        language=t.language,
+        policy=_policy(scripts),
+        style=Markup(_asset("page.css")),
+        sections=sections,
+        scripts=[Markup(x) for x in scripts],
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        version=__version__,
+    )
+
+
+def _section(
+    environment: jinja2.Environment,
+    name: str,
+    context: Context,
+    build: Build,
+    t: Texts,
+    common: dict[str, Any],
+) -> _Section:
+    title = t(f"{name}.title")
+    try:
+        values = context(build, t)
+    except MissingError as error:
+        values, template = {"missing": error.missing}, "missing.html"
+    else:
+        template = f"sections/{name}.html"
+    body = environment.get_template(template).render({**common, **values})
+    return _Section(name, values.get("title", title), Markup(body))
+
+
+def _head(build: Build, t: Texts, status: str) -> dict[str, Any]:
+    fetched, checked = build.find(Fetched), build.find(Checked)
+    calibrated = build.find(Calibrated)
+    heading = t("page.untitled") if isinstance(fetched, Missing) else fetched.name
+    return {
+        "heading": heading,
+        "title": t("page.title", name=heading, status=status),
+        "summary": "" if isinstance(fetched, Missing) else fetched.summary,
+        "chip": "" if isinstance(checked, Missing) else checked.chip,
+        "size": ""
+        if isinstance(calibrated, Missing)
+        else t("page.size", height=calibrated.height, width=calibrated.width),
+    }
+
+
+def _environment(t: Texts) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("nnie_pipeline.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["t"] = t
+    environment.globals["numbered"] = lambda items: enumerate(items, 1)
+    environment.tests["missing"] = lambda value: isinstance(value, Missing)
+    environment.filters.update(
+        number=formats.number,
+        short=formats.short,
+        exponent=formats.exponent,
+        cosine=formats.cosine,
+        pixels=formats.pixels,
+        count=formats.count,
+        size=formats.size,
+        shape=formats.shape,
+        level=layers.level,
+    )
+    macros = environment.get_template("macros.html").module
+    for name in ("missing_notice", "table", "cell", "zoom"):
+        environment.globals[name] = getattr(macros, name)
+    return environment
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """The browser runs these scripts and nothing else, and loads nothing at all.
+
+    So a name that were to get into the page unescaped could still do no harm.
+    """
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(x.encode()).digest()).decode()}'"
+        for x in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _asset(name: str) -> str:
+    return (package_files(__package__) / "templates" / name).read_text(encoding="utf-8")
