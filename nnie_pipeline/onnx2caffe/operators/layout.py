@@ -1,53 +1,171 @@
-"""Concat, Reshape, Flatten, Transpose."""
+"""Reshape and its kin, Transpose, Concat, Expand, Tile, DepthToSpace, SpaceToDepth."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
-from nnie_pipeline.onnx2caffe.graph import Graph, Node, converts
+from nnie_pipeline.onnx2caffe.graph import Graph, Index, Move, Node, converts
+from nnie_pipeline.onnx2caffe.operators.moving import express, place, rearrange
 
-
-@converts("Concat")
-def concat(graph: Graph, node: Node) -> None:
-    """Concat."""
-    param = LayerParameter()
-    param.concat_param.axis = node.get("axis", 1) % len(graph.shape(node, node.inputs[0]))
-    graph.add(node, "Concat", [graph.blob(node, x) for x in node.inputs], params=param)
+_MOST_BOTTOMS = 32
 
 
 @converts("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def reshape(graph: Graph, node: Node) -> None:
-    """Reshape to the shape that ONNX infers; the batch axis stays (first dim 0)."""
+    """Reshape to the shape that ONNX infers, of 2 to 4 axes; the batch axis stays."""
     source = graph.shape(node, node.inputs[0])
     target = graph.shape(node, node.outputs[0])
-    if source == target:
-        graph.alias(node)
-        return
-    if source[0] != target[0]:
-        graph.refuse(
-            node,
+    refusal = (
+        f"it reshapes to {len(target)} axes, NNIE's Reshape has 2 to 4",
+        "export fewer axes (yolo's view(1, na, no, ny * nx)) or keep the outputs before it "
+        "(--outputs) and reshape on the CPU",
+    )
+    if not target or source[:1] != target[:1]:
+        refusal = (
             f"it changes the batch axis ({list(source)} to {list(target)}), NNIE reshapes "
             "channels, rows and columns only",
             "keep the first axis (use x.view(x.size(0), ...) or flatten(1))",
         )
-    param = LayerParameter()
-    param.reshape_param.shape.dim.extend((0, *target[1:]))
-    graph.add(node, "Reshape", [graph.blob(node, node.inputs[0])], params=param)
+    rearrange(graph, node, lambda x: x.reshape(target), refusal)
 
 
 @converts("Transpose")
 def transpose(graph: Graph, node: Node) -> None:
-    """Permute; NNIE knows the order 0, 2, 3, 1 only."""
-    source = graph.shape(node, node.inputs[0])
-    order = list(node.get("perm", range(len(source))[::-1]))
-    if order == sorted(order):
-        graph.alias(node)
-        return
-    if order != [0, 2, 3, 1]:
-        graph.refuse(
-            node,
+    """Permute 0, 2, 3, 1; none where Transposes cancel; a channel shuffle is a Convolution."""
+    rank = len(graph.shape(node, node.inputs[0]))
+    order = list(node.get("perm", range(rank)[::-1]))
+    rearrange(
+        graph,
+        node,
+        lambda x: x.transpose(order),
+        (
             f"it permutes axes to {order}, NNIE's Permute knows [0, 2, 3, 1] only",
             "keep the outputs before it (--outputs) and permute on the CPU",
+        ),
+    )
+
+
+@converts("Expand")
+def expand(graph: Graph, node: Node) -> None:
+    """Deconvolution or Convolution of ones; none where nothing is repeated."""
+    target = graph.shape(node, node.outputs[0])
+    rearrange(graph, node, lambda x: np.broadcast_to(x, target), _repeats(graph, node))
+
+
+@converts("Tile")
+def tile(graph: Graph, node: Node) -> None:
+    """Convolution of ones along channels, Deconvolution of ones of a single pixel."""
+    repeats = graph.constant(node, 1)
+    assert repeats is not None
+    rearrange(graph, node, lambda x: np.tile(x, repeats), _repeats(graph, node))
+
+
+def _repeats(graph: Graph, node: Node) -> tuple[str, str]:
+    source, target = (graph.shape(node, x) for x in (node.inputs[0], node.outputs[0]))
+    return (
+        f"it repeats {list(source)} to {list(target)}, NNIE repeats channels, or pixels up to "
+        "255 times",
+        "repeat the value on the CPU, or choose a smaller input size",
+    )
+
+
+@converts("SpaceToDepth")
+def space_to_depth(graph: Graph, node: Node) -> None:
+    """Convolution of ones and zeros with the block as stride, or taken into the next one."""
+    b = node.get("blocksize", 1)
+
+    def change(x: Index) -> Index:
+        n, c, h, w = x.shape
+        blocks = x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
+        result: Index = blocks.reshape(n, c * b * b, h // b, w // b)
+        return result
+
+    rearrange(graph, node, change, _blocks(b))
+
+
+@converts("DepthToSpace")
+def depth_to_space(graph: Graph, node: Node) -> None:
+    """Deconvolution of ones and zeros with the block as stride."""
+    b = node.get("blocksize", 1)
+    by_column = node.get("mode", "DCR") == "CRD"
+
+    def change(x: Index) -> Index:
+        n, c, h, w = x.shape
+        c //= b * b
+        if by_column:
+            blocks = x.reshape(n, c, b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
+        else:
+            blocks = x.reshape(n, b, b, c, h, w).transpose(0, 3, 4, 1, 5, 2)
+        result: Index = blocks.reshape(n, c, h * b, w * b)
+        return result
+
+    rearrange(graph, node, change, _blocks(b))
+
+
+def _blocks(block: int) -> tuple[str, str]:
+    return (
+        f"its blocks of {block}x{block} are larger than NNIE's largest kernel",
+        "use smaller blocks",
+    )
+
+
+@converts("Concat")
+def concat(graph: Graph, node: Node) -> None:
+    """Concat; none where it puts the pieces of one blob together again."""
+    target = graph.shape(node, node.outputs[0])
+    axis = node.get("axis", 1) % len(target)
+    refusal = (
+        f"it joins along axis {axis} of {len(target)}, NNIE's Concat knows channels, rows and "
+        "columns of at most 4 axes",
+        "keep the outputs before it (--outputs) and join on the CPU",
+    )
+    if len(node.inputs) > 1 and (axis == 0 or len(target) > 4):
+        graph.refuse(node, *refusal)
+    parts = [None if graph.is_constant(x) else graph.move(node, x) for x in node.inputs]
+    sources = {x.blob: x.shape for x in parts if x is not None}
+    constants = [x for x in node.inputs if graph.is_constant(x)]
+    if any(graph.constants[x].any() for x in constants) or (constants and len(sources) != 1):
+        graph.refuse(
+            node,
+            f"its input {constants[0]} is a constant, Caffe's Concat takes computed blobs only",
+            "feed the constant as an input of the network, or fold it into the layer behind",
         )
-    param = LayerParameter()
-    param.permute_param.order.extend(order)
-    graph.add(node, "Permute", [graph.blob(node, node.inputs[0])], params=param)
+
+    def make() -> None:
+        if constants:
+            graph.refuse(
+                node, "it joins zeros in a way that no convolution does", "pad channels only"
+            )
+        _join(graph, node, axis)
+
+    moved = any(graph.is_moved(x) for x in node.inputs)
+    if len(sources) > 1 or not (moved or constants or len(parts) == 1):
+        _join(graph, node, axis)
+        return
+    [(blob, shape)] = sources.items()
+    indices = [
+        np.full(graph.constants[name].shape, -1, np.int32) if part is None else part.index
+        for name, part in zip(node.inputs, parts, strict=True)
+    ]
+    whole = Move(blob, shape, np.concatenate(indices, axis))
+
+    def try_whole() -> None:
+        if not express(graph, node, node.outputs[0], whole):
+            make()
+
+    place(graph, node.outputs[0], whole, try_whole)
+
+
+def _join(graph: Graph, node: Node, axis: int) -> None:
+    """One Concat, or several where there are more bottoms than NNIE takes (32; HiSVP
+    development guide, table 3-2)."""
+    blobs = [graph.blob(node, x) for x in node.inputs]
+    while blobs:
+        head, blobs = blobs[:_MOST_BOTTOMS], blobs[_MOST_BOTTOMS:]
+        param = LayerParameter()
+        param.concat_param.axis = axis
+        suffix = "part" if blobs else ""
+        made = graph.add(node, "Concat", head, params=param, suffix=suffix)
+        if blobs:
+            blobs.insert(0, made)

@@ -1,0 +1,117 @@
+"""Slice, Split, Gather."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
+from nnie_pipeline.onnx2caffe.graph import Graph, Index, Node, converts
+from nnie_pipeline.onnx2caffe.operators.moving import rearrange
+
+_MOST_TOPS = 32
+
+
+@converts("Slice")
+def slice_(graph: Graph, node: Node) -> None:
+    """Convolution of ones and zeros (a Slice leaves outputs), or taken into the next one."""
+    rank = len(graph.shape(node, node.inputs[0]))
+    if "starts" in node.attributes:
+        starts, ends = node.attributes["starts"], node.attributes["ends"]
+        axes, steps = node.get("axes", range(len(starts))), [1] * len(starts)
+    else:
+        given = [graph.constant(node, i) for i in range(1, 5)]
+        starts, ends, axes, steps = ([] if x is None else x.tolist() for x in given)
+        axes = axes or range(len(starts))
+        steps = steps or [1] * len(starts)
+    ranges = [slice(None)] * rank
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        ranges[axis % rank] = slice(start, end, step)
+    cut = tuple(ranges)
+    rearrange(
+        graph,
+        node,
+        lambda x: x[cut],
+        (
+            f"it takes {_text(cut)}, NNIE cuts ranges and strides of channels, rows and columns",
+            "cut in an order that a strided convolution reads (no reversed rows or columns), or "
+            "on the CPU",
+        ),
+    )
+
+
+def _text(cut: tuple[slice, ...]) -> str:
+    def part(r: slice) -> str:
+        ends = ["" if x is None else str(x) for x in (r.start, r.stop)]
+        return ":".join(ends if r.step in (None, 1) else [*ends, str(r.step)])
+
+    return f"[{', '.join(map(part, cut))}]"
+
+
+@converts("Split")
+def split(graph: Graph, node: Node) -> None:
+    """Slice where every piece is read, else a Convolution of ones and zeros for each that is."""
+    source = graph.shape(node, node.inputs[0])
+    axis = node.get("axis", 0) % len(source)
+    given = node.attributes.get("split")
+    if given is None:
+        value = graph.constant(node, 1)
+        given = _parts(source[axis], len(node.outputs)) if value is None else value.tolist()
+    points = [0, *itertools.accumulate(given)]
+    used = all(x in graph.read for x in node.outputs)
+    plain = not graph.is_moved(node.inputs[0]) and axis and len(source) <= 4
+    if used and plain and 1 < len(node.outputs) <= _MOST_TOPS:
+        param = LayerParameter()
+        param.slice_param.axis = axis
+        param.slice_param.slice_point.extend(points[1:-1])
+        blob = graph.blob(node, node.inputs[0])
+        graph.add(node, "Slice", [blob], params=param, tops=node.outputs)
+        return
+    for output, (start, end) in zip(node.outputs, itertools.pairwise(points), strict=True):
+        if output in graph.read:
+            cut = (*(slice(None),) * axis, slice(start, end))
+            refusal = (
+                f"it splits axis {axis} of {len(source)}, NNIE cuts channels, rows and columns "
+                "of at most 4 axes",
+                "split on the CPU",
+            )
+            rearrange(graph, node, lambda x, cut=cut: x[cut], refusal, output)  # type: ignore[misc]
+
+
+def _parts(length: int, count: int) -> list[int]:
+    """Equal parts, the last one smaller where they do not divide (ONNX, Split 18)."""
+    part = -(-length // count)
+    return [min(part, length - i * part) for i in range(count)]
+
+
+@converts("Gather")
+def gather(graph: Graph, node: Node) -> None:
+    """Convolution of ones and zeros that takes channels, rows or columns at fixed places."""
+    if graph.is_constant(node.inputs[0]):
+        graph.refuse(
+            node,
+            "it looks places up in a table, NNIE has no such layer",
+            "look the values up on the CPU and feed them as an input",
+        )
+    places = graph.constant(node, 1)
+    assert places is not None
+    source, target = (graph.shape(node, x) for x in (node.inputs[0], node.outputs[0]))
+    axis = node.get("axis", 0) % len(source)
+    line = places.reshape(-1).astype(np.int64)
+    refusal = (
+        f"it takes the places {line.tolist()[:8]} of axis {axis}, NNIE takes any channels, but "
+        "rows and columns at even distances only",
+        "take a range (x[:, a:b]), or do it on the CPU",
+    )
+
+    def take(x: Index) -> Index:
+        return np.take(x, line, axis)
+
+    if places.ndim == 1:
+        rearrange(graph, node, take, refusal)
+        return
+    taken = f"{node.outputs[0]}_taken"
+    graph.shapes[taken] = (*source[:axis], line.size, *source[axis + 1 :])
+    rearrange(graph, node, take, refusal, output=taken)
+    rearrange(graph, node, lambda x: x.reshape(target), refusal, source=taken)
