@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from nnie_pipeline.chips.check import check
+from nnie_pipeline.engine.onnxruntime_engine import Session, all_values
 from nnie_pipeline.errors import NotExpressibleError
 from nnie_pipeline.onnx2caffe.convert import convert
 from nnie_pipeline.onnx2caffe.load import load_model
+from nnie_pipeline.quant.ranges import RangeRecorder
+from nnie_pipeline.quant.simulate import Simulator
 from tests.onnx_models import converted, model, node, randoms, worst_error
 
 SHAPES = [(1, 4, 8, 8), (1, 4, 5, 9), (1, 8, 1, 7), (1, 8, 30, 2)]
@@ -69,6 +72,20 @@ def test_group_norm_pattern(shape: tuple[int, ...], groups: int) -> None:
 def test_group_norm_pattern_whose_middle_is_an_output_is_refused() -> None:
     with pytest.raises(NotExpressibleError, match="its input has 3 axes"):
         convert(pattern((1, 8, 6, 5), 2, ("y", "c")), "net")
+
+
+@pytest.mark.parametrize("size", [0.01, 1.0, 10.0])
+def test_16_bit_numbers_hold_the_variance_of_small_and_large_values(size: float) -> None:
+    nodes = [node("InstanceNormalization", "x s b", "y", epsilon=1e-5)]
+    net = convert(model(nodes, weights(4), {"x": (1, 4, 16, 16)}), "net").net
+    feed = {"x": size * randoms(1, 4, 16, 16)}
+    values = Session(net, all_values(net)).run(feed)
+    recorder = RangeRecorder(net)
+    recorder.add({**feed, **values})
+    simulated = dict(Simulator(net, 16, recorder.ranges()).run(feed))
+    name = net.outputs[0]
+    error = np.abs(simulated[name] - values[name]).max() / np.abs(values[name]).max()
+    assert error < 0.02
 
 
 def test_group_norm_network(shared) -> None:

@@ -16,6 +16,15 @@ from nnie_pipeline.onnx2caffe.operators.constants import Constant
 
 _LRN_SIZES = (3, 5, 7)
 
+_SPREAD = 16.0
+"""Values are squared this many times larger, which a power of two does exactly.
+
+NNIE keeps such values in 20.12 fixed point: the variance of a network with small values is
+below its step of 1/4096. With 1, a GroupNormalization network of detection lost its outputs in
+simulation (16 bit: 112 of 266 layers under a cosine of 0.99); with 16, 32 and 64 none was.
+16 leaves the most room: a value up to 45 from its mean.
+"""
+
 
 @converts("InstanceNormalization")
 def instance_normalization(graph: Graph, node: Node) -> None:
@@ -50,8 +59,9 @@ def _normalize(graph: Graph, node: Node, groups: int) -> None:
     value = c.input(0)
     mean = _mean(c, value, groups, -1.0, 0.0)
     centred = broadcast.add(c, value, mean, shape)
-    variance = _mean(c, c.power(centred, 2), groups, 1.0, epsilon)
-    inverse = c.power(variance, -0.5)
+    squares = c.power(centred, 2, scale=_SPREAD)
+    variance = _mean(c, squares, groups, 1.0, epsilon * _SPREAD**2)
+    inverse = c.power(variance, -0.5, scale=_SPREAD**-2)
     normal = broadcast.multiply(c, centred, inverse, shape)
     c.done(c.affine(normal, _one_if_equal(scale), _one_if_equal(bias)))
 
