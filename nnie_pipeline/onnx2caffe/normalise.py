@@ -12,23 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx
-from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
+from onnx import TensorProto, helper, inliner, shape_inference
 
 from nnie_pipeline.caffe.net import Shape
-from nnie_pipeline.errors import InputError, NotExpressibleError
+from nnie_pipeline.errors import InputError
 from nnie_pipeline.onnx2caffe.constant_sizes import drop_batch, follow_size
 from nnie_pipeline.onnx2caffe.floats import make_float32
-from nnie_pipeline.onnx2caffe.graph import constant_of
 from nnie_pipeline.onnx2caffe.shape_folding import fold_shapes
 from nnie_pipeline.onnx2caffe.versions import make_runnable
+from nnie_pipeline.onnx2caffe.weights import refuse_other_weights, store_constants
 
 DEFAULT_SIDE = 640
 _LARGEST_SIDE = 4096
 _LARGEST_INPUT = 1 << 28
-_QUANTISED = frozenset(
-    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv",
-     "QLinearMatMul", "ConvInteger", "MatMulInteger"}
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,8 +67,8 @@ def fix(
     if reference.functions:
         reference = inliner.inline_local_functions(reference)
     _cut(reference, outputs or [x.name for x in reference.graph.output], bool(outputs))
-    _refuse_other_weights(reference)
-    _store_constants(reference)
+    refuse_other_weights(reference)
+    store_constants(reference)
     notes = make_float32(reference)
     opset_note = make_runnable(reference)
     notes += [opset_note] if opset_note else []
@@ -122,43 +118,6 @@ def _follow(reference: onnx.ModelProto, own_model: onnx.ModelProto, batch: int) 
     if not changed:
         return []
     return [f"Resize to constant sizes made to follow the input size: {', '.join(changed)}"]
-
-
-def _store_constants(model: onnx.ModelProto) -> None:
-    """Make every Constant node a weight: onnxslim reads some of their forms as float64."""
-    stored = {x.name for x in model.graph.initializer}
-    for node in model.graph.node:
-        value = constant_of(node) if node.op_type == "Constant" else None
-        if value is not None:
-            model.graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
-            stored.add(node.output[0])
-    kept = [x for x in model.graph.node if not stored.intersection(x.output)]
-    copies = [onnx.NodeProto.FromString(x.SerializeToString()) for x in kept]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
-
-
-def _refuse_other_weights(model: onnx.ModelProto) -> None:
-    """Weights that are not arrays of numbers.
-
-    Raises:
-        NotExpressibleError: the model is quantised or its weights are sparse.
-    """
-    for node in model.graph.node:
-        if node.op_type in _QUANTISED or node.op_type.startswith("QLinear"):
-            raise NotExpressibleError(
-                f"ONNX node {node.name or node.output[0]} ({node.op_type}): the model is "
-                "quantised, NNIE's mapper quantises a float network itself; export the float "
-                "model from before quantisation"
-            )
-        if any(x.name == "sparse_value" for x in node.attribute):
-            raise NotExpressibleError(f"the constant {node.output[0]} is sparse; {_DENSE}")
-    if model.graph.sparse_initializer:
-        name = model.graph.sparse_initializer[0].values.name
-        raise NotExpressibleError(f"the weight {name} is sparse; {_DENSE}")
-
-
-_DENSE = "save the model with dense weights (to_dense() in PyTorch before the export)"
 
 
 def _require_floats(model: onnx.ModelProto) -> None:
