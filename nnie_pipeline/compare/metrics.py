@@ -43,20 +43,19 @@ def difference(left: Array, right: Array) -> Difference:
         dot += _inner(x, y)
         left_square += _inner(x, x)
         right_square += _inner(y, y)
-        x -= y
+        with np.errstate(invalid="ignore"):
+            x -= y
         moved += _inner(x, x)
         np.abs(x, out=x)
         largest = max(largest, float(x.max()))
-        if math.isnan(moved):
-            return Difference(0.0, math.inf, math.inf)
+    if not (math.isfinite(left_square) and math.isfinite(right_square)):
+        return Difference(0.0, math.inf, math.inf)
     if left_square == 0 or right_square == 0:
         same = left_square == right_square
         distance = 0.0 if same else (1.0 if left_square else math.inf)
         return Difference(1.0 if same else 0.0, largest, distance)
     # Without a difference the cosine is 1; dividing would round it to a little less.
     cosine = dot / math.sqrt(left_square) / math.sqrt(right_square) if moved else 1.0
-    if not math.isfinite(cosine):
-        return Difference(0.0, largest, math.inf)
     return Difference(min(1.0, max(-1.0, cosine)), largest, math.sqrt(moved / left_square))
 
 
