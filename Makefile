@@ -4,7 +4,7 @@ VENV   := .venv
 NNIE   := $(VENV)/bin/nnie
 PIP    := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: nnie test lint bench setup clean help
+.PHONY: nnie test lint bench setup pycaffe clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "     IMAGES=folder  WEIGHTS=file  CHIP=hi3516dv300  OUTPUTS=tensor,tensor"
 	@echo "make test                             the whole test suite"
 	@echo "make bench                            ratios against peers, bench.json"
+	@echo "make pycaffe                          build real Caffe as a second engine (some minutes, once)"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -34,6 +35,10 @@ setup: $(VENV)/.run
 
 nnie: $(VENV)/.run
 	@$(NNIE) run $(if $(MODEL),"$(MODEL)",) $(if $(SIZE),--size "$(SIZE)",) $(if $(IMAGES),--images "$(IMAGES)",) $(if $(WEIGHTS),--weights "$(WEIGHTS)",) $(if $(OUTPUTS),--outputs "$(OUTPUTS)",) $(if $(CHIP),--chip "$(CHIP)",)
+
+pycaffe: $(VENV)/.run
+	@$(PIP) -e '.[pycaffe]'
+	@$(VENV)/bin/python -m nnie_pipeline.stages.build_pycaffe
 
 lint: $(VENV)/.test
 	@$(VENV)/bin/ruff check .

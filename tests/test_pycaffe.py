@@ -61,7 +61,14 @@ def test_every_layer_type(kind: str) -> None:
 @pytest.mark.parametrize("method", ["MAX", "AVE"])
 def test_pooling_at_the_border(method: str) -> None:
     for size in (5, 6, 7, 12):
-        for kernel, stride, pad in ((2, 2, 0), (3, 2, 0), (3, 2, 1), (3, 3, 2), (5, 2, 2), (2, 1, 0)):
+        for kernel, stride, pad in (
+            (2, 2, 0),
+            (3, 2, 0),
+            (3, 2, 1),
+            (3, 3, 2),
+            (5, 2, 2),
+            (2, 1, 0),
+        ):
             text = (
                 f'type: "Pooling" pooling_param {{ pool: {method} kernel_size: {kernel} '
                 f"stride: {stride} pad: {pad} }}"
@@ -90,7 +97,9 @@ def _one_layer(text: str, bottoms: tuple[Shape, ...]) -> tuple[Net, dict[str, Ar
     rng = np.random.default_rng(len(text))
     names = [f"b{i}" for i in range(len(bottoms))]
     positive = p.type in ("Log", "Power")
-    feed = {x: rng.normal(0, 1.5, y).astype(np.float32) for x, y in zip(names, bottoms, strict=True)}
+    feed = {
+        x: rng.normal(0, 1.5, y).astype(np.float32) for x, y in zip(names, bottoms, strict=True)
+    }
     if positive:
         feed = {x: np.abs(y) + np.float32(0.1) for x, y in feed.items()}
     tops = list(p.top) or ["top"]
