@@ -37,24 +37,8 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     """
     with writing(folder):
         _require_folder(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{folder.name}.", dir=folder.parent))
-        old = temporary.with_name(temporary.name + ".old")
-        try:
+        with _made(folder.parent), _replacing(folder) as temporary:
             yield temporary
-            temporary.chmod(0o777 & ~_umask())
-            with uninterrupted():
-                if folder.exists():
-                    folder.rename(old)
-                try:
-                    temporary.rename(folder)
-                except OSError:
-                    if old.exists():
-                        old.rename(folder)
-                    raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -67,9 +51,7 @@ def added_files(folder: Path, keep: Collection[Path] = ()) -> Iterator[Path]:
     Raises:
         InputError: as `replaced_folder`, or a file of `keep` would be replaced.
     """
-    with writing(folder):
-        _require_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder), _made(folder):
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
         try:
             yield temporary
@@ -126,12 +108,12 @@ def locked(folder: Path) -> Iterator[None]:
     """
     import fcntl
 
-    with writing(folder):
-        if not folder.is_dir():
-            _require_folder(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as stack:
+        with writing(folder):
+            if not folder.is_dir():
+                stack.enter_context(_made(folder))
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -141,8 +123,6 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError:
             pass  # a file system without locks
         yield
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -182,6 +162,41 @@ def read_json(path: Path, what: str) -> Any:
         raise InputError(f"{path} is not {what}: byte {error.start} is not text") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not {what}: {error}") from error
+
+
+@contextlib.contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{folder.name}.", dir=folder.parent))
+    old = temporary.with_name(temporary.name + ".old")
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        with uninterrupted():
+            if folder.exists():
+                folder.rename(old)
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if old.exists():
+                    old.rename(folder)
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make `folder` where it is missing; it goes again if nothing was put there."""
+    _require_folder(folder)
+    new = [x for x in (folder, *folder.parents) if not x.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for place in new:
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def _require_folder(folder: Path) -> None:

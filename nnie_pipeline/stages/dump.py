@@ -74,17 +74,21 @@ def read_input(path: Path, net: Net) -> dict[str, Array]:
         if path.stat().st_size > _LARGEST_INPUT:
             raise InputError(f"input {path} is larger than {_LARGEST_INPUT} bytes")
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise InputError(f"cannot read input {path}: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:  # what numpy says advises to load it unsafely
         raise InputError(
-            f"cannot read input {path}: {error}; save one float32 array with numpy.save"
+            f"input {path} is no .npy file of numbers, or is truncated; save one float32 array "
+            "with numpy.save"
         ) from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise InputError(f"input {path} holds no array of numbers; save one float32 array")
-    feed = next(feeds_of(net, [np.ascontiguousarray(array, dtype=np.float32)]))
+    with np.errstate(over="ignore"):  # too large for float32: not finite, refused below
+        feed = next(feeds_of(net, [np.ascontiguousarray(array, dtype=np.float32)]))
     name, shape = next(iter(net.inputs.items()))
     if array.shape != shape:
         raise InputError(
-            f"input {path} has the shape {list(array.shape)}; the network's input {name} is "
+            f"input {path} has the shape {list(array.shape)}; the network's input {name} takes "
             f"{list(shape)}"
         )
     if not np.isfinite(feed[name]).all():
