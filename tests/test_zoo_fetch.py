@@ -387,7 +387,9 @@ def test_an_archive_too_large(index: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "data"), [(packaged(), wheel({"a": b""})), (of_sdist(), sdist({"a": b""}))]
+    ("source", "data"),
+    [(packaged(), wheel({"a": b""})), (of_sdist(), sdist({"a": b""}))],
+    ids=["wheel", "sdist"],
 )
 def test_a_member_that_is_not_there(index: Site, source: Packaged, data: bytes) -> None:
     name = WHEEL if source.kind == "pypi-wheel" else SDIST
