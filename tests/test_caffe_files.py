@@ -395,7 +395,7 @@ def caffemodel(*blobs: tuple[tuple[int, ...], int]) -> bytes:
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
-        (b"", ["holds no weights"]),
+        (b"", ["holds no layer"]),
         (b"\x00\x01\x02 not protobuf", ["not a caffemodel or is truncated"]),
         (GOOD.encode(), ["not a caffemodel"]),
         (caffemodel(((2, 2, 1, 1), 4))[:-3], ["truncated"]),
@@ -409,6 +409,11 @@ def test_damaged_caffemodel(tmp_path: Path, weights: bytes, words: list[str]) ->
     assert "n.caffemodel" in message
     for word in words:
         assert word in message
+
+
+def test_a_network_without_weights_has_an_empty_caffemodel(tmp_path: Path) -> None:
+    net = net_of(header(1, 2, 3, 3) + layer("ReLU", "x", "data"))
+    same_net(net, read_net(*written(net, tmp_path)))
 
 
 def test_two_layers_of_one_name_cannot_have_weights(tmp_path: Path) -> None:

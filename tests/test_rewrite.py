@@ -252,6 +252,21 @@ def test_what_must_not_be_merged(rest: str) -> None:
     assert moved(net, after) == 0
 
 
+def test_a_computed_factor_is_not_merged() -> None:
+    """Its layer has one blob of the right size, which is the addend."""
+    text = (
+        header(1, 4, 3, 3)
+        + header(4, name="factor")
+        + conv("x", "data", 4)
+        + layer("Scale", "s", "x factor", "", "scale_param { bias_term: true }")
+    )
+    net, _ = random_net(text)
+    assert net.find("s").weights[0].shape == (4,)
+    after, changes = applied(merge_batch_norm, net)
+    assert not changes.lines
+    assert moved(net, after) == 0
+
+
 def test_a_value_that_is_an_output_is_not_merged_away() -> None:
     net, _ = random_net(header(1, 4, 4, 4) + conv("x", "data", 4) + BN + SCALE)
     net.outputs = ["bn", "scale"]
@@ -585,6 +600,44 @@ def test_in_place_values_keep_one_blob() -> None:
     assert [x.tops[0] for x in after.layers[:2]] == list(makers)
     assert set(changes.values.values()) >= set(makers)
     assert moved(net, after) == 0
+
+
+def test_outputs_that_are_read_are_marked_for_the_file(tmp_path: Path) -> None:
+    """A file has no list of outputs: unread blobs are, and those that end in _report."""
+    text = (
+        header(1, 2, 4, 4)
+        + conv("conv", "data", 2)
+        + layer("ReLU", "relu", "conv")
+        + conv("last", "relu", 2)
+    )
+    net, _ = random_net(text)
+    net.outputs = ["last", "conv", "relu"]
+    after, changes = applied(names, net)
+    assert after.outputs == ["last", "conv_report", "relu_report"]
+    assert changes.values == {"conv": "conv_report", "relu": "relu_report"}
+    assert moved(net, after) == 0
+    again = read_back(after, tmp_path)
+    assert sorted(again.outputs) == sorted(after.outputs)
+    assert not applied(names, after)[1].lines
+    result = rewrite(net, runner())
+    assert result.net.outputs == after.outputs
+    assert check_table(net, result, tmp_path) == 3
+
+
+def test_a_mark_survives_shortening() -> None:
+    long = "a/scope/with/a/very_long_name/in/front/of/block"
+    text = header(1, 2, 4, 4)
+    value = "data"
+    for i in range(3):
+        text += conv(f"{long}{i}/behind", value, 2, top=f"{long}{i}/behind")
+        value = f"{long}{i}/behind"
+    net, _ = random_net(text)
+    net.outputs = [x.tops[0] for x in net.layers]
+    after, changes = applied(names, net)
+    assert [x.endswith("_report") for x in after.outputs] == [True, True, False]
+    assert len(set(after.outputs)) == 3
+    assert all(len(x) <= 31 for x in after.outputs)
+    assert [changes.values[x] for x in net.outputs] == after.outputs
 
 
 # --- the runner ----------------------------------------------------------------------------

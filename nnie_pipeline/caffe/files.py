@@ -249,8 +249,11 @@ def _read_weights(path: Path) -> dict[str, list[Array]]:
         proto.ParseFromString(data)
     except DecodeError as error:
         raise InputError(f"{path} is not a caffemodel or is truncated: {error}") from error
-    if not any(x.blobs for x in proto.layer):
-        raise InputError(f"{path} holds no weights of layer {{ ... }} entries")
+    if not proto.layer:
+        raise InputError(
+            f"{path} holds no layer {{ ... }} entries; if it is of an old Caffe, upgrade it with "
+            "upgrade_net_proto_binary"
+        )
     return {x.name: [_load(b, x.name, path) for b in x.blobs] for x in proto.layer if x.blobs}
 
 

@@ -127,6 +127,20 @@ class Net:
                 kept.append(layer)
         self.layers = kept[::-1]
 
+    def mark_outputs(self) -> dict[str, str]:
+        """Mark the outputs that layers read, which a file would lose; old to new names."""
+        read = self.consumers()
+        renamed: dict[str, str] = {}
+        for value in list(self.outputs):
+            if value in read and value not in self.inputs and not value.endswith(REPORT_MARKER):
+                base, number = value, 1
+                while f"{base}{REPORT_MARKER}" in self.values():
+                    number += 1
+                    base = f"{value}_{number}"
+                renamed[value] = f"{base}{REPORT_MARKER}"
+                self.rename(value, renamed[value])
+        return renamed
+
     def find(self, name: str) -> Layer:
         """The layer called `name`.
 

@@ -114,7 +114,8 @@ def _convert_all(name: str, fixed: FixedModel) -> Conversion:
     kept = {x.name: _output(graph, x.name) for x in fixed.folded.graph.output}
     net.outputs = list(dict.fromkeys(kept.values()))
     _drop_unused(net)
-    return Conversion(net, kept, fixed)
+    marked = net.mark_outputs()
+    return Conversion(net, {k: marked.get(v, v) for k, v in kept.items()}, fixed)
 
 
 def _start(name: str, fixed: FixedModel) -> tuple[Graph, list[Node]]:
@@ -162,6 +163,10 @@ def _output(graph: Graph, name: str) -> str:
     if blob is None:
         raise NotExpressibleError(
             f"output {name} does not depend on the network's input; leave it out with --outputs"
+        )
+    if blob in graph.net.inputs:
+        raise NotExpressibleError(
+            f"output {name} is the network's input itself; leave it out with --outputs"
         )
     return blob
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from nnie_pipeline.caffe.files import caffe_names
-from nnie_pipeline.caffe.net import Net
+from nnie_pipeline.caffe.net import REPORT_MARKER, Net
 from nnie_pipeline.rewrite.base import Changes
 
 LONGEST = 31
@@ -21,6 +21,7 @@ REASON = "a name in a compiled file has 31 characters; cut names collide"
 def apply(net: Net) -> Changes:
     """Rename layers and blobs that need it."""
     changes = Changes()
+    marked = net.mark_outputs()
     makers = net.producers()
     layers = _short([x.name for x in net.layers])
     for layer in net.layers:
@@ -37,6 +38,8 @@ def apply(net: Net) -> Changes:
         if new != value:
             changes.values[value] = new
     _rename_all(net, changes.values)
+    for old, new in marked.items():
+        changes.values[old] = changes.values.pop(new, new)
     changes.lines = [
         f"{old} is now {new}" for old, new in {**changes.layers, **changes.values}.items()
     ]
@@ -64,10 +67,12 @@ def _short(names: list[str], preferred: dict[str, str] | None = None) -> dict[st
             continue
         wish = (preferred or {}).get(name) or _squeeze(_clean(name), LONGEST)
         candidate, number = wish, 1
+        marker = REPORT_MARKER if name.endswith(REPORT_MARKER) else ""
         while candidate in used:
             number += 1
-            tail = f"_{number}"
-            candidate = _squeeze(_clean(name), LONGEST - len(tail)) + tail
+            tail = f"_{number}{marker}"
+            base = _clean(name.removesuffix(marker))
+            candidate = _squeeze(base, LONGEST - len(tail)) + tail
         used.add(candidate)
         result[name] = candidate
     return result
