@@ -288,31 +288,43 @@ def other_form(x: str, y: str, kind: str) -> list[onnx.NodeProto]:
 FORMS = ("Clip", "relu(x) - relu(x - 6)", "6 - relu(6 - relu(x))")
 
 
-def relu6(form: str, shape: tuple[int, ...]) -> Net:
-    """A convolution, ReLU6 in this form, and a convolution that reads it; all weights are 1."""
-    middle = [node("Clip", "a zero six", "b")] if form == "Clip" else other_form("a", "b", form)
+def relu6(form: str, shape: tuple[int, ...], swish: bool) -> Net:
+    """A convolution, ReLU6 in this form, and a convolution that reads it; all weights are 1.
+
+    With `swish` it is x * ReLU6(x + 3) / 6 instead.
+    """
+    source = "s" if swish else "a"
+    nodes = [node("Conv", "x one", "a"), node("Add", "a three", "s")][: 1 + swish]
+    if form == "Clip":
+        nodes.append(node("Clip", f"{source} zero six", "b"))
+    else:
+        nodes += other_form(source, "b", form)
+    if swish:
+        nodes += [node("Mul", "a b", "t"), node("Div", "t six", "u")]
+    nodes.append(node("Conv", "u one" if swish else "b one"))
     one = np.eye(shape[1], dtype=np.float32).reshape(shape[1], shape[1], 1, 1)
-    source = model(
-        [node("Conv", "x one", "a"), *middle, node("Conv", "b one")],
-        {"one": one, "zero": 0, "six": 6},
-        {"x": shape},
-    )
-    return convert(source, "relu6").net
+    return convert(
+        model(nodes, {"one": one, "zero": 0, "three": 3, "six": 6}, {"x": shape}), "n"
+    ).net
 
 
-def simulated_error(form: str, x: npt.NDArray[np.float32]) -> float:
+def wanted(x: npt.NDArray[np.float32], swish: bool) -> npt.NDArray[np.float32]:
+    return np.asarray(x * np.clip(x + 3, 0, 6) / 6 if swish else np.clip(x, 0, 6), np.float32)
+
+
+def simulated_error(form: str, x: npt.NDArray[np.float32], swish: bool) -> float:
     """The rms error when only Eltwise and convolutions quantise their inputs."""
-    net = relu6(form, x.shape)
+    net = relu6(form, x.shape, swish)
     recorder = RangeRecorder(net)
     feed = {"x": x}
     recorder.add({**feed, **Session(net, recorder.values).run(feed)})
     *_, (_, y) = Simulator(net, 8, recorder.ranges()).run(feed)
-    return float(np.sqrt(np.mean((y - np.clip(x, 0, 6)) ** 2)))
+    return float(np.sqrt(np.mean((y - wanted(x, swish)) ** 2)))
 
 
-def error_with_every_input_quantised(form: str, x: npt.NDArray[np.float32]) -> float:
+def error_with_every_input_quantised(form: str, x: npt.NDArray[np.float32], swish: bool) -> float:
     """The rms error when every layer quantises what it reads, its bottoms with one range."""
-    net = relu6(form, x.shape)
+    net = relu6(form, x.shape, swish)
     values = {"x": x}
     for layer in net.layers:
         z = max(gfpq.range_z(values[b], 8) for b in layer.bottoms)
@@ -321,25 +333,38 @@ def error_with_every_input_quantised(form: str, x: npt.NDArray[np.float32]) -> f
             feed[bottom] = np.empty_like(values[bottom])
             gfpq.quantize_into(values[bottom], 8, z, feed[bottom])
         values.update(Session(one_layer(layer, x.shape)).run(feed))
-    return float(np.sqrt(np.mean((values[net.outputs[0]] - np.clip(x, 0, 6)) ** 2)))
+    return float(np.sqrt(np.mean((values[net.outputs[0]] - wanted(x, swish)) ** 2)))
 
 
 def one_layer(layer: Layer, shape: tuple[int, ...]) -> Net:
     return Net("one", dict.fromkeys(layer.bottoms, shape), [layer], list(layer.tops))
 
 
-@pytest.mark.parametrize("name", ["normal", "laplace"])
-def test_relu6_has_the_form_with_the_smallest_8_bit_error(name: str) -> None:
-    pictures = []
+def activations(name: str) -> list[npt.NDArray[np.float32]]:
+    shape = (1, 16, 32, 32)
+    result = []
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        shape = (1, 16, 32, 32)
         x = rng.normal(0.5, 3, shape) if name == "normal" else rng.laplace(0, 2.5, shape)
-        pictures.append(x.astype(np.float32))
-    simulated, everywhere = compare_forms(pictures)
+        result.append(x.astype(np.float32))
+    return result
+
+
+@pytest.mark.parametrize("name", ["normal", "laplace"])
+def test_relu6_has_the_form_with_the_smallest_8_bit_error(name: str) -> None:
+    simulated, everywhere = compare_forms(activations(name))
+    assert everywhere["6 - relu(6 - relu(x))"] > 2 * everywhere["Clip"]
     if name == "laplace":  # many values lie far above 6
         assert simulated["relu(x) - relu(x - 6)"] > 1.01 * simulated["Clip"]
         assert everywhere["relu(x) - relu(x - 6)"] > 1.01 * everywhere["Clip"]
+
+
+@pytest.mark.parametrize("name", ["normal", "laplace"])
+def test_hard_swish_has_the_form_with_the_smallest_8_bit_error(name: str) -> None:
+    simulated, everywhere = compare_forms(activations(name), swish=True)
+    assert everywhere["6 - relu(6 - relu(x))"] > 1.2 * everywhere["Clip"]
+    assert everywhere["relu(x) - relu(x - 6)"] > 1.15 * everywhere["Clip"]
+    assert simulated["relu(x) - relu(x - 6)"] > 1.5 * simulated["Clip"]
 
 
 def test_relu6_on_the_activations_of_a_trained_network(shared: Path) -> None:
@@ -352,23 +377,23 @@ def test_relu6_on_the_activations_of_a_trained_network(shared: Path) -> None:
     pixels = np.asarray(cv2.imread(str(picture)), np.float32).transpose(2, 0, 1)[None]
     feed = {source.graph.input[0].name: (pixels - 127.5) / 128}
     values = open_session(source.SerializeToString()).run(clips, feed)
-    compare_forms([x for x in values if x.max() > 6])
+    _, everywhere = compare_forms([x for x in values if x.max() > 6])
+    assert everywhere["6 - relu(6 - relu(x))"] > 2 * everywhere["Clip"]
 
 
 def compare_forms(
-    activations: list[npt.NDArray[np.float32]],
+    activations: list[npt.NDArray[np.float32]], swish: bool = False
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Both views of the rms error of every form; none beats the chosen one by half a percent."""
     simulated, everywhere = (
         {
-            form: float(np.sqrt(np.mean([error(form, x) ** 2 for x in activations])))
+            form: float(np.sqrt(np.mean([error(form, x, swish) ** 2 for x in activations])))
             for form in FORMS
         }
         for error in (simulated_error, error_with_every_input_quantised)
     )
     for errors in (simulated, everywhere):
         assert errors["Clip"] <= 1.005 * min(errors.values()), (simulated, everywhere)
-    assert everywhere["6 - relu(6 - relu(x))"] > 2 * everywhere["Clip"]
     return simulated, everywhere
 
 

@@ -47,6 +47,7 @@ def prelu(graph: Graph, node: Node) -> None:
     """PReLU with a slope a channel or one for all; slopes that vary over the map by Scale.
 
     Those are relu(x) - slope * relu(-x): the parts never overlap, so nothing is rounded twice.
+    Computed slopes are refused.
     """
     c = Composer(graph, node)
     value = c.input(0)

@@ -19,7 +19,7 @@ def add(graph: Graph, node: Node) -> None:
 
     Mean has the coefficients 1/n. c - x is a Scale by -1 with the bias c. A value added to
     itself is a Power; adding 0 is nothing. Computed maps that broadcast in another way
-    (1 x 1 x H x W, 1 x C x H x 1, ...) are repeated first.
+    (1 x 1 x H x W, 1 x C x H x 1, ...) are repeated first, at most 255 times a side.
     """
     c = Composer(graph, node)
     target = c.target()
@@ -63,7 +63,7 @@ def multiply(graph: Graph, node: Node) -> None:
 
     A single constant number is the scale of a Power, several are a Scale; x * x is a Power;
     multiplying by 1 is nothing. Computed maps that broadcast in another way are repeated
-    first.
+    first, as for Add.
     """
     c = Composer(graph, node)
     target = c.target()
@@ -80,7 +80,10 @@ def multiply(graph: Graph, node: Node) -> None:
 
 @converts("Div")
 def divide(graph: Graph, node: Node) -> None:
-    """Multiplication by the reciprocal: of a constant, or of a computed divisor by Power -1."""
+    """Multiplication by the reciprocal: of a constant, or of a computed divisor by Power -1.
+
+    A constant divisor must not hold 0.
+    """
     c = Composer(graph, node)
     target = c.target()
     dividend, divisor = node.inputs

@@ -1,4 +1,20 @@
-"""Clip, HardSigmoid and HardSwish: values kept between two bounds."""
+"""Clip, HardSigmoid and HardSwish: values kept between two bounds.
+
+Why ReLU6 is -max(-relu(x), -6): no number is rounded, whatever its size; no Power has a
+shift, which users report failing (public article on ReLU6 for NNIE); and of the exact forms
+it has the smallest error in the number format. Rms errors measured at 8 bits on Laplace
+activations (scale 2.5, up to 20, 4 percent above 6), behind the quantisation of the next
+layer, when only Eltwise and convolutions quantise what they read / when every layer does; of
+ReLU6, and of the exported x * ReLU6(x + 3) / 6:
+
+    -max(-relu(x), -6)         0.029 / 0.029   0.037 / 0.040
+    relu(x) - relu(x - 6)      0.029 / 0.029   0.088 / 0.073
+    6 - relu(6 - relu(x))      0.029 / 0.081   0.037 / 0.063
+
+The difference of two large numbers has their error. At the output of ReLU6 itself it is 0.024
+against 0.029, as 6 is no level of the format; the next layer rounds 6 all the same. In a
+MobileFaceNet with 32 ReLU6 the forms do equally well (cosine 0.950 to 0.951).
+"""
 
 from __future__ import annotations
 
@@ -14,19 +30,7 @@ def clip(graph: Graph, node: Node) -> None:
     """ReLU or Eltwise MAX with a constant blob below; the same of the negated value above.
 
     ReLU6 is -max(-relu(x), -6): ReLU, Power (scale -1), Eltwise MAX with a blob of -6 (Scale
-    by 0 and Bias), Power (scale -1). No number is rounded, whatever its size, and no Power
-    has a shift, which users report failing (public article on ReLU6 for NNIE).
-
-    Rms errors measured with the number format at 8 bits on Laplace activations (scale 2.5,
-    up to 20, 4 percent above 6), first when only Eltwise and convolutions quantise what they
-    read, then when every layer does, behind the quantisation of the next layer:
-
-        -max(-relu(x), -6)         0.0287   0.0287
-        relu(x) - relu(x - 6)      0.0292   0.0293
-        6 - relu(6 - relu(x))      0.0287   0.0807
-
-    Rounding the result alone costs 0.0283. On normal activations (mean 0.5, deviation 3) the
-    first two are equal (0.0304, 0.0305), the third is 0.0304 and 0.0780.
+    by 0 and Bias), Power (scale -1). Computed bounds are refused.
     """
     c = Composer(graph, node)
     low, high = _bound(graph, node, 1, "min"), _bound(graph, node, 2, "max")
@@ -78,11 +82,7 @@ def _hard_sigmoid(c: Composer, value: Value, alpha: float, beta: float) -> Value
 
 @converts("HardSwish")
 def hard_swish(graph: Graph, node: Node) -> None:
-    """x times HardSigmoid with alpha 1/6 and beta 1/2.
-
-    x times (x + 3 kept between 0 and 6) times 1/6 has one layer more and the same simulated
-    error: at 8 bits 0.034 to 0.039 rms against 0.037 on the activations that `clip` names.
-    """
+    """x times HardSigmoid with alpha 1/6 and beta 1/2."""
     c = Composer(graph, node)
     value = c.input(0)
     c.done(c.eltwise(PROD, [value, _hard_sigmoid(c, value, 1 / 6, 0.5)]))

@@ -62,7 +62,8 @@ def logarithm(graph: Graph, node: Node) -> None:
 def power(graph: Graph, node: Node) -> None:
     """Power with the exponent, where it is -3, -2, -1, -1/2, 1/2, 1, 2, 3 or a product of two.
 
-    A positive constant to a computed exponent is Exp with that base.
+    A positive constant to a computed exponent is Exp with that base; a computed value to a
+    computed exponent is refused.
     """
     c = Composer(graph, node)
     base, exponent = node.inputs

@@ -12,7 +12,10 @@ from nnie_pipeline.onnx2caffe.operators.compose import Composer, Value
 
 @converts("Softmax")
 def softmax(graph: Graph, node: Node) -> None:
-    """Softmax along one axis; along several together (before opset 13) between two Reshapes."""
+    """Softmax along one axis; along several together (before opset 13) between two Reshapes.
+
+    Not along the batch axis.
+    """
     c = Composer(graph, node)
     value = c.input(0)
     shape = value.shape
