@@ -20,9 +20,12 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from nnie_pipeline.cli import run
+from tests.tiny_models import two_convolutions
 
 _LONGEST_SECONDS = 300
 
@@ -147,6 +150,47 @@ def build_folder(build: Build) -> Path:
 def small_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """`nnie run retinaface --size 128`: not to be changed."""
     return built_once(tmp_path_factory, "128", "retinaface", "--size", "128")
+
+
+@pytest.fixture(scope="session")
+def large_build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """`nnie run retinaface --size 640`: not to be changed."""
+    return built_once(tmp_path_factory, "640", "retinaface", "--size", "640")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tiny.onnx, pictures of noise, a good run of it, raw/ and ready/ networks, x.npy."""
+
+    def make(folder: Path) -> None:
+        two_convolutions(folder / "tiny.onnx")
+        pictures(folder / "pics")
+        np.save(folder / "x.npy", np.ones((1, 3, 32, 32), np.float32))
+        for step in (
+            ("run", "tiny.onnx", "--images", "pics"),
+            ("convert", "tiny.onnx", "--out", "raw"),
+            ("rewrite", "raw/tiny.prototxt", "raw/tiny.caffemodel", "--out", "ready"),
+        ):
+            ran = nnie(*step, cwd=folder)
+            assert ran.status == 0, ran
+
+    return once(tmp_path_factory, "tiny", make)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, tiny_folder: Path) -> Path:
+    """A copy of `tiny_folder` as `tmp_path`."""
+    return Path(shutil.copytree(tiny_folder, tmp_path, dirs_exist_ok=True))
+
+
+def pictures(folder: Path, count: int = 2, seed: int = 0) -> Path:
+    """A new folder of pictures of noise."""
+    folder.mkdir()
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        noise = random.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        assert cv2.imwrite(str(folder / f"{number}.png"), noise)
+    return folder
 
 
 def hashes(folder: Path) -> dict[str, str]:

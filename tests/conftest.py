@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.builds import build, build_folder, cli, small_build
+from tests.builds import build, build_folder, cli, large_build, small_build, tiny, tiny_folder
 
-__all__ = ["build", "build_folder", "cli", "small_build"]
+__all__ = [
+    "build",
+    "build_folder",
+    "cli",
+    "large_build",
+    "small_build",
+    "tiny",
+    "tiny_folder",
+]
 
 NO_SKIP = os.environ.get("NNIE_NO_SKIP") == "1"
 

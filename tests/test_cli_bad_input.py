@@ -12,13 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from nnie_pipeline import files
 from nnie_pipeline.stages.run import STAGES
-from tests.builds import Build, Cli, command, hashes, nnie, once
+from tests.builds import Build, Cli, command, hashes, nnie, pictures
 from tests.conftest import missing
 from tests.limits import full_device, no_special_rights, small_files
 from tests.models import retinaface_onnx
@@ -51,40 +50,6 @@ def good(tmp_path: Path, small_build: Build) -> Path:
     """An earlier good run of RETINAFACE in `tmp_path`."""
     assert small_build.ran.status == 0, small_build.ran
     return Path(shutil.copytree(small_build.folder, tmp_path / "build" / NAME))
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """tiny.onnx, pictures of noise, a good run of it, raw/ and ready/ networks, x.npy."""
-
-    def make(folder: Path) -> None:
-        two_convolutions(folder / "tiny.onnx")
-        pictures(folder / "pics")
-        np.save(folder / "x.npy", np.ones((1, 3, 32, 32), np.float32))
-        for step in (
-            ("run", "tiny.onnx", "--images", "pics"),
-            ("convert", "tiny.onnx", "--out", "raw"),
-            ("rewrite", "raw/tiny.prototxt", "raw/tiny.caffemodel", "--out", "ready"),
-        ):
-            ran = nnie(*step, cwd=folder)
-            assert ran.status == 0, ran
-
-    return once(tmp_path_factory, "tiny", make)
-
-
-@pytest.fixture
-def tiny(tmp_path: Path, tiny_folder: Path) -> Path:
-    """A copy of `tiny_folder` as `tmp_path`."""
-    return Path(shutil.copytree(tiny_folder, tmp_path, dirs_exist_ok=True))
-
-
-def pictures(folder: Path, count: int = 2, seed: int = 0) -> Path:
-    folder.mkdir()
-    random = np.random.default_rng(seed)
-    for number in range(count):
-        noise = random.integers(0, 256, (40, 50, 3), dtype=np.uint8)
-        assert cv2.imwrite(str(folder / f"{number}.png"), noise)
-    return folder
 
 
 # ------------------------------------------------------------------------------- words

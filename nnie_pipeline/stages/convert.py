@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import onnx
 
 from nnie_pipeline import files
 from nnie_pipeline.caffe.files import caffe_names, read_net, write_net
-from nnie_pipeline.caffe.net import REPORT_MARKER, Array, Net
+from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.caffe.shapes import ShapeError
 from nnie_pipeline.chips.sizes import nearest_valid
 from nnie_pipeline.engine.onnxruntime_engine import Session, open_session
@@ -75,7 +75,6 @@ def convert_files(
         conversion = convert(model, stem, size, outputs, cut)
     except (InputError, NotExpressibleError) as error:
         raise _with_sizes(error, model, size, outputs, cut) from error
-    conversion = replace(conversion, outputs=_mark_read_outputs(conversion))
     prototxt, caffemodel = folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel"
     write_net(conversion.net, prototxt, caffemodel)
     (folder / REFERENCE).write_bytes(conversion.fixed.reference.SerializeToString())
@@ -102,18 +101,6 @@ def convert_files(
         prototxt, caffemodel, len(written.layers), kept, errors,
         conversion.fixed.assumed, probe.name, conversion.fixed.notes, conversion.cuts,
     )  # fmt: skip
-
-
-def _mark_read_outputs(conversion: Conversion) -> dict[str, str]:
-    """Name outputs that layers read so that the mapper gives them out; the new `outputs`."""
-    net = conversion.net
-    read = {x for layer in net.layers for x in layer.bottoms}
-    renamed = {x: f"{x}{REPORT_MARKER}" for x in net.outputs if x in read}
-    for layer in net.layers:
-        layer.bottoms = [renamed.get(x, x) for x in layer.bottoms]
-        layer.tops = [renamed.get(x, x) for x in layer.tops]
-    net.outputs = [renamed.get(x, x) for x in net.outputs]
-    return {x: renamed.get(y, y) for x, y in conversion.outputs.items()}
 
 
 def _verify(conversion: Conversion, written: Net, probe: Probe) -> dict[str, float]:
