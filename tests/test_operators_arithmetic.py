@@ -200,10 +200,17 @@ def test_a_constant_with_three_axes(operator: str) -> None:
     agree(model(nodes, {"k": FULL.reshape(3, 80), "c": CHANNELS.reshape(3, 1)}))
 
 
-@pytest.mark.parametrize("opset", OPSETS)
-def test_a_constant_node(opset: int) -> None:
-    value = helper.make_tensor("k", TensorProto.FLOAT, [], [2.5])
-    made = helper.make_node("Constant", [], ["k"], value=value)
+@pytest.mark.parametrize(
+    ("attribute", "opset"),
+    [
+        ({"value": helper.make_tensor("k", TensorProto.FLOAT, [], [2.5])}, 7),
+        ({"value": helper.make_tensor("k", TensorProto.FLOAT, [], [2.5])}, NEWEST),
+        ({"value_float": 2.5}, 12),
+        ({"value_floats": [2.5]}, NEWEST),
+    ],
+)
+def test_a_constant_node(attribute: dict[str, Any], opset: int) -> None:
+    made = helper.make_node("Constant", [], ["k"], **attribute)
     agree(model([made, node("Sub", "k x")], opset=opset), kinds="Scale")
 
 
