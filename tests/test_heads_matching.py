@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnie_pipeline.heads.detections import Detections
+from nnie_pipeline.heads.detections import Detections, one_class, suppress
 from nnie_pipeline.heads.drawing import draw
 from nnie_pipeline.heads.matching import intersection_over_union, match
 
@@ -11,7 +11,7 @@ from nnie_pipeline.heads.matching import intersection_over_union, match
 def detections(*boxes: tuple[float, float, float, float], shift: float = 0) -> Detections:
     array = np.array(boxes, np.float64).reshape(-1, 4)
     middles = (array[:, :2] + array[:, 2:]) / 2 + shift
-    return Detections(array, np.full(len(array), 0.9), np.repeat(middles[:, np.newaxis], 5, axis=1))
+    return one_class(array, np.full(len(array), 0.9), np.repeat(middles[:, np.newaxis], 5, axis=1))
 
 
 def test_overlap_of_known_boxes() -> None:
@@ -62,7 +62,7 @@ def test_nothing_matches_nothing() -> None:
 
 
 def test_detections_without_landmarks_match() -> None:
-    bare = Detections(np.array([[0.0, 0, 4, 4]]), np.array([0.7]), np.zeros((1, 0, 2)))
+    bare = one_class(np.array([[0.0, 0, 4, 4]]), np.array([0.7]), np.zeros((1, 0, 2)))
     found = match(bare, bare)
     assert found.box_difference == 0
     assert found.landmark_difference is None
@@ -71,7 +71,7 @@ def test_detections_without_landmarks_match() -> None:
 def test_a_drawing_marks_box_landmarks_and_score() -> None:
     picture = np.zeros((200, 300, 3), np.uint8)
     marks = np.array([[[120, 80], [160, 80], [140, 100], [125, 130], [155, 130]]], np.float64)
-    found = Detections(np.array([[100.0, 50, 180, 150]]), np.array([0.87]), marks)
+    found = one_class(np.array([[100.0, 50, 180, 150]]), np.array([0.87]), marks)
     drawn = draw(picture, found, (0, 255, 0))
     assert not picture.any()
     assert drawn.shape == picture.shape
@@ -88,5 +88,17 @@ def test_a_drawing_marks_box_landmarks_and_score() -> None:
     "box", [(-50, -40, 20, 30), (-1e12, 5, 1e12, 40), (float("inf"), 0, float("nan"), 9)]
 )
 def test_boxes_beyond_the_picture_are_drawn_without_failing(box: tuple[float, ...]) -> None:
-    found = Detections(np.array([box]), np.array([0.5]), np.full((1, 5, 2), box[0]))
+    found = one_class(np.array([box]), np.array([0.5]), np.full((1, 5, 2), box[0]))
     assert draw(np.zeros((60, 80, 3), np.uint8), found).shape == (60, 80, 3)
+
+
+def test_things_of_two_classes_never_match_nor_suppress_each_other() -> None:
+    box = np.array([[0.0, 0, 10, 10], [0, 0, 10, 9.9], [0, 0, 10, 9.8]])
+    none, scores = np.zeros((3, 0, 2)), np.array([0.7, 0.9, 0.8])
+    found = Detections(box, scores, none, np.array([3, 5, 3]))
+    best = suppress(found, 0.5, 0.4)
+    assert best.classes.tolist() == [5, 3]
+    assert best.scores.tolist() == [0.9, 0.8]
+    other = Detections(box[:1], scores[:1], none[:1], np.array([3]))
+    assert match(best, other).pairs == ((1, 0),)
+    assert match(best, other).only_left == (0,)

@@ -202,9 +202,11 @@ def test_outputs_of_another_size_are_refused() -> None:
 def test_a_spec_names_the_head_and_its_parameters() -> None:
     spec = load_spec("retinaface")
     assert spec.head is not None
-    assert head(spec.head.decoder, spec.head.model_dump(exclude={"decoder"})) == RetinaFace()
+    assert head(spec.head.decoder, spec.head.parameters) == RetinaFace()
     assert head("retinaface", {"score": 0.9}) == RetinaFace(score=0.9)
-    with pytest.raises(InputError, match="head 'palm' is not known; known: retinaface"):
+    with pytest.raises(
+        InputError, match="head 'palm' is not known; known: embedding, retinaface, scrfd"
+    ):
         head("palm", {})
     with pytest.raises(InputError, match=r"head retinaface: .*speed"):
         head("retinaface", {"speed": 1})

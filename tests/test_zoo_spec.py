@@ -155,7 +155,19 @@ def test_one_number_stands_for_every_channel(tmp_path: Path) -> None:
             {"source": {"kind": "https", "url": "https://u:p@x/y", "size": 1, "sha256": HASH}},
             ["source.url: should be an https address without user name"],
         ),
-        ({"head": {"decoder": "yolo", "strides": [8], "min_sizes": [[1]]}}, ["head.decoder"]),
+        (
+            {"head": {"decoder": "yolo", "strides": [8], "min_sizes": [[1]]}},
+            ["head", "'yolo'", "'yolox'"],
+        ),
+        ({"head": {"decoder": "scrfd", "strides": [0]}}, ["head.strides.0: should be greater"]),
+        (
+            {"head": {"decoder": "embedding", "judged": ["float", "4"]}},
+            ["head.judged.1", "'float', '16' or '8'"],
+        ),
+        (
+            {"head": {"decoder": "scrfd", "strides": [8], "landmarks": 0}, "outputs": ["a"]},
+            ["outputs names 1 tensors", "reads 2"],
+        ),
         (
             {"head": {"decoder": "retinaface", "strides": [8, 16], "min_sizes": [[1]]}},
             ["head: min_sizes has 1 rows for 2 strides"],

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from nnie_pipeline.calibration.network_input import InputSpec
     from nnie_pipeline.calibration.pictures import PictureFile
-    from nnie_pipeline.heads.retinaface import RetinaFace
+    from nnie_pipeline.heads.registry import Head
     from nnie_pipeline.zoo.spec import Spec
 
 
@@ -22,8 +22,8 @@ def input_spec(spec: Spec) -> InputSpec:
     return InputSpec(i.colour, i.mean, i.scale, i.geometry, i.anchor, i.fill)
 
 
-def head(spec: Spec) -> RetinaFace | None:
-    """The decoder of the model's detections; None if the spec names none.
+def head(spec: Spec) -> Head | None:
+    """The decoder of the model's outputs; None if the spec names none.
 
     Raises:
         InputError: the spec's decoder is not known.
@@ -32,7 +32,7 @@ def head(spec: Spec) -> RetinaFace | None:
 
     if spec.head is None:
         return None
-    return known_head(spec.head.decoder, spec.head.model_dump(exclude={"decoder"}))
+    return known_head(spec.head.decoder, spec.head.parameters)
 
 
 def size_of(

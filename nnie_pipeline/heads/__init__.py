@@ -1,1 +1,1 @@
-"""Network outputs to boxes and landmarks."""
+"""Network outputs to boxes, landmarks and embeddings."""

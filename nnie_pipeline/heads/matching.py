@@ -31,8 +31,9 @@ class Match:
 
 
 def match(left: Detections, right: Detections, overlap: float = 0.5) -> Match:
-    """Pair detections that overlap by more than `overlap`, the best overlap first."""
+    """Pair detections of one class that overlap by more than `overlap`, the best overlap first."""
     overlaps = intersection_over_union(left.boxes, right.boxes)
+    overlaps *= left.classes[:, np.newaxis] == right.classes[np.newaxis]
     pairs: list[tuple[int, int]] = []
     free_left, free_right = set(range(len(left))), set(range(len(right)))
     candidates = np.argwhere(overlaps > overlap)

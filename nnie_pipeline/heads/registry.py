@@ -1,4 +1,4 @@
-"""The heads that decode detections, by the name that a spec gives them."""
+"""The heads that decode a network's outputs, by the name that a spec gives them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from nnie_pipeline.errors import InputError
+from nnie_pipeline.heads.embedding import Embedding
 from nnie_pipeline.heads.retinaface import RetinaFace
+from nnie_pipeline.heads.scrfd import SCRFD
+from nnie_pipeline.heads.ultraface import UltraFace
+from nnie_pipeline.heads.yolox import YOLOX
 
-_HEADS = {"retinaface": RetinaFace}
+Detector = RetinaFace | SCRFD | UltraFace | YOLOX
+Head = Detector | Embedding
+
+_HEADS: dict[str, type[Head]] = {
+    "retinaface": RetinaFace,
+    "scrfd": SCRFD,
+    "ultraface": UltraFace,
+    "yolox": YOLOX,
+    "embedding": Embedding,
+}
 
 
-def head(decoder: str, parameters: Mapping[str, Any]) -> RetinaFace:
+def head(decoder: str, parameters: Mapping[str, Any]) -> Head:
     """The head `decoder` with `parameters` (the fields of its class).
 
     Raises:

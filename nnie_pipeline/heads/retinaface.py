@@ -11,17 +11,14 @@ the point c + 0.1 * s * (dx, dy).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from nnie_pipeline.errors import InputError
-from nnie_pipeline.heads.detections import Detections, Floats, suppress
-
-Map = npt.NDArray[np.floating]
+from nnie_pipeline.heads.detections import Detections, Floats, one_class, suppress
+from nnie_pipeline.heads.maps import Map, cells, corners, exp, sigmoid
 
 _LANDMARKS = 5
 _PARTS = {"box": 4, "class": 2, "landmark": 2 * _LANDMARKS}
@@ -57,7 +54,7 @@ class RetinaFace:
                 raise InputError(f"RetinaFace head: two outputs of the shape {array.shape}")
         parts: dict[str, list[Floats]] = {name: [] for name in _PARTS}
         for stride, sizes in zip(self.strides, self.min_sizes, strict=True):
-            height, width = _cells(size, stride)
+            height, width = cells(size, stride)
             for name, values in _PARTS.items():
                 shape = (1, len(sizes) * values, height, width)
                 if shape not in by_shape:
@@ -71,8 +68,7 @@ class RetinaFace:
             raise InputError(f"RetinaFace head: outputs {sorted(by_shape)} belong to no stride")
         boxes, classes, landmarks = (np.concatenate(parts[name]) for name in _PARTS)
         logits = classes.astype(np.float64)
-        with np.errstate(over="ignore"):
-            scores = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+        scores = sigmoid(logits[:, 1] - logits[:, 0])
         return self._decode(boxes, scores, landmarks, size)
 
     def decode_outputs(
@@ -102,7 +98,7 @@ class RetinaFace:
         """(A, 3): centre x, centre y and side in pixels, in the order of the outputs."""
         levels = []
         for stride, sizes in zip(self.strides, self.min_sizes, strict=True):
-            height, width = _cells(size, stride)
+            height, width = cells(size, stride)
             y, x, side = np.meshgrid(
                 (np.arange(height) + 0.5) * stride,
                 (np.arange(width) + 0.5) * stride,
@@ -122,17 +118,7 @@ class RetinaFace:
         near, log_side = self.variance
         moved = boxes[chosen].astype(np.float64)
         middle = centres + near * sides * moved[:, :2]
-        with np.errstate(over="ignore"):
-            half = sides * np.exp(log_side * moved[:, 2:]) / 2
+        boxes = corners(middle, sides * exp(log_side * moved[:, 2:]))
         points = landmarks[chosen].astype(np.float64).reshape(-1, _LANDMARKS, 2)
-        found = Detections(
-            np.concatenate((middle - half, middle + half), axis=1),
-            scores[chosen],
-            centres[:, np.newaxis] + near * sides[:, np.newaxis] * points,
-        )
-        finite = np.isfinite(found.boxes).all(axis=1)
-        return suppress(found[np.flatnonzero(finite)], self.score, self.nms)
-
-
-def _cells(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    return math.ceil(size[0] / stride), math.ceil(size[1] / stride)
+        marks = centres[:, np.newaxis] + near * sides[:, np.newaxis] * points
+        return suppress(one_class(boxes, scores[chosen], marks), self.score, self.nms)

@@ -1,16 +1,33 @@
-"""evaluate: what the detections of the network lose on the way to the chip.
+"""evaluate: what a network's answers lose on the way to the chip.
 
 On each picture of the calibration set the original ONNX model, the float Caffe network and
-the 16 and 8 bit simulations are decoded by the model's head and compared. Pictures on which
-the original finds exactly one face are judged; crowds are reported.
-"""
+the 16 and 8 bit simulations are decoded by the model's head and compared: "float" with the
+original, the simulations with float. Of detectors those pictures are judged on which the
+original finds exactly one thing; the others are reported. Embeddings are compared with the
+original's by their cosine, and every picture is judged.
+
+A bar is judged only for the runs that the spec's head names (`judged`): how much a network
+may lose to 16 and 8 bit is known for RetinaFace alone.
+
+`evaluate.json` holds:
+
+| key | value |
+|---|---|
+| `judged` | the runs whose bars count: "float", "16", "8" |
+| `pictures` | a detector's: `name`, `stem`, `judged`, `counts` and `drawn` by run, `differences` |
+| `bars` | a detector's: `picture`, `run`, `against`, `limit_pixels`, `same_faces` (the same things were found), `pixels`, `passed` |
+| `embeddings` | a recogniser's: `name`, `stem`, `cosines` with the original's embedding, by run |
+| `cosine_bars` | a recogniser's: `picture`, `run`, `against`, `limit_cosine`, `cosine`, `passed` |
+| `skipped` | how many pictures of the set were left out |
+| `passed` | whether all bars of both lists hold |
+"""  # noqa: E501
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 
@@ -21,7 +38,9 @@ from nnie_pipeline.calibration.sets import load_input, read_set
 from nnie_pipeline.engine.onnxruntime_engine import Session, open_session
 from nnie_pipeline.heads.detections import Detections
 from nnie_pipeline.heads.drawing import draw
+from nnie_pipeline.heads.embedding import Embedding, cosine
 from nnie_pipeline.heads.matching import Match, match
+from nnie_pipeline.heads.registry import Detector, Head
 from nnie_pipeline.quant.ranges import Ranges
 from nnie_pipeline.quant.simulate import Simulator
 from nnie_pipeline.stages.dump import feeds_of
@@ -31,16 +50,9 @@ RUNS = ("float", "16", "8")
 """What is compared: the float Caffe network, and the simulations by their bits."""
 
 
-class Head(Protocol):
-    """What a head of `nnie_pipeline.heads` can do."""
-
-    def decode_maps(self, maps: list[Array], size: tuple[int, int]) -> Detections:
-        """Detections out of the network's outputs in order."""
-
-
 @dataclass(frozen=True)
 class Bar:
-    """A limit that single-face pictures have to hold, in pixels; None: the same faces."""
+    """A limit for a picture on which one thing is found, in pixels; None: the same things."""
 
     run: str
     against: str
@@ -48,6 +60,18 @@ class Bar:
 
 
 BARS = (Bar("float", "onnx", 0.5), Bar("16", "float", 1.0), Bar("8", "float", None))
+
+LEAST_COSINE = {"float": 0.9999}
+"""What the cosine between a run's embedding and the original's has to reach."""
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """The outputs of the original ("onnx") and of each of `RUNS` on a picture."""
+
+    source: str
+    path: Path
+    outputs: Mapping[str, list[Array]]
 
 
 def evaluate(
@@ -57,62 +81,108 @@ def evaluate(
     ranges: Ranges,
     calibration: Path,
     head: Head,
+    judged: Collection[str],
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Compare detections; writes evaluate.json and drawn pictures into `folder`.
+    """Compare the runs; writes evaluate.json, and of a detector drawn pictures, into `folder`.
 
     `reference` is the ONNX model that convert wrote, its outputs in the head's order;
     `order` names the values of `net` in that order.
+
+    Returns:
+        What evaluate.json holds.
     """
     record = read_set(calibration)
-    size = (record.height, record.width)
-    session = open_session(str(reference))
-    original_input = session.get_inputs()[0].name
-    caffe = Session(net, order)
-    simulators = {bits: Simulator(net, int(bits), ranges) for bits in RUNS[1:]}
-    count = min(len(record.pictures), MOST_PICTURES)
     # The last picture is the one that is dumped; when there are too many, it stays.
-    indices = range(len(record.pictures) - count, len(record.pictures))
-    pictures = []
-    for number, index in enumerate(indices, 1):
-        blob = load_input(calibration, index)
-        feed = next(feeds_of(net, [blob]))
-        found = {"onnx": head.decode_maps(session.run(None, {original_input: blob}), size)}
-        made = caffe.run(feed)
-        found["float"] = head.decode_maps([made[x] for x in order], size)
-        for bits, simulator in simulators.items():
-            kept = {k: v for k, v in simulator.run(feed) if k in order}
-            found[bits] = head.decode_maps([kept[x] for x in order], size)
-        entry = record.pictures[index]
-        stem = Path(entry.file).stem
-        canvas, _ = read_picture(calibration / entry.file)
-        drawn = {}
-        for run in RUNS:
-            drawn[run] = f"{stem}_{run}.jpg"
-            _, data = cv2.imencode(".jpg", draw(canvas, found[run]))
-            (folder / drawn[run]).write_bytes(data.tobytes())
-        pictures.append(_picture(entry.source, stem, found, drawn))
+    skipped = max(0, len(record.pictures) - MOST_PICTURES)
+    pictures: list[dict[str, Any]] = []
+    embeddings: list[dict[str, Any]] = []
+    ran = _runs(reference, net, order, ranges, calibration, skipped)
+    for number, found in enumerate(ran, 1):
+        if isinstance(head, Embedding):
+            embeddings.append(_embedding(found, head))
+        else:
+            pictures.append(_picture(found, head, (record.height, record.width), folder))
         if progress:
-            progress(number, count)
-    bars = [x for picture in pictures for x in _judge(picture)]
+            progress(number, len(record.pictures) - skipped)
+    bars = [x for picture in pictures for x in _judge(picture, judged)]
+    cosine_bars = [x for entry in embeddings for x in _judge_embedding(entry, judged)]
     result = {
+        "judged": [x for x in RUNS if x in judged],
         "pictures": pictures,
-        "skipped": len(record.pictures) - count,
         "bars": bars,
-        "passed": all(x["passed"] for x in bars),
+        "embeddings": embeddings,
+        "cosine_bars": cosine_bars,
+        "skipped": skipped,
+        "passed": all(x["passed"] for x in [*bars, *cosine_bars]),
     }
     (folder / "evaluate.json").write_text(files.to_json(result), encoding="utf-8")
     return result
 
 
-def _picture(
-    source: str, stem: str, found: Mapping[str, Detections], drawn: dict[str, str]
-) -> dict[str, Any]:
+def _runs(
+    reference: Path, net: Net, order: list[str], ranges: Ranges, calibration: Path, first: int
+) -> Iterator[_Ran]:
+    """The outputs on each picture of the set from number `first`."""
+    session = open_session(str(reference))
+    original_input = session.get_inputs()[0].name
+    caffe = Session(net, order)
+    simulators = {bits: Simulator(net, int(bits), ranges) for bits in RUNS[1:]}
+    for index, entry in enumerate(read_set(calibration).pictures[first:], first):
+        blob = load_input(calibration, index)
+        feed = next(feeds_of(net, [blob]))
+        made = caffe.run(feed)
+        outputs = {
+            "onnx": session.run(None, {original_input: blob}),
+            "float": [made[x] for x in order],
+        }
+        for bits, simulator in simulators.items():
+            kept = {k: v for k, v in simulator.run(feed) if k in order}
+            outputs[bits] = [kept[x] for x in order]
+        yield _Ran(entry.source, calibration / entry.file, outputs)
+
+
+def _embedding(ran: _Ran, head: Embedding) -> dict[str, Any]:
+    found = {run: head.embed(maps) for run, maps in ran.outputs.items()}
+    return {
+        "name": ran.source,
+        "stem": ran.path.stem,
+        "cosines": {run: cosine(found["onnx"], found[run]) for run in RUNS},
+    }
+
+
+def _judge_embedding(entry: Mapping[str, Any], judged: Collection[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "picture": entry["name"],
+            "run": run,
+            "against": "onnx",
+            "limit_cosine": limit,
+            "cosine": entry["cosines"][run],
+            "passed": entry["cosines"][run] >= limit,
+        }
+        for run, limit in LEAST_COSINE.items()
+        if run in judged
+    ]
+
+
+def _picture(ran: _Ran, head: Detector, size: tuple[int, int], folder: Path) -> dict[str, Any]:
+    found = {run: head.decode_maps(maps, size) for run, maps in ran.outputs.items()}
+    canvas, _ = read_picture(ran.path)
+    drawn = {}
+    for run in RUNS:
+        drawn[run] = f"{ran.path.stem}_{run}.jpg"
+        _, data = cv2.imencode(".jpg", draw(canvas, found[run]))
+        (folder / drawn[run]).write_bytes(data.tobytes())
+    return _compared(ran, found, drawn)
+
+
+def _compared(ran: _Ran, found: Mapping[str, Detections], drawn: dict[str, str]) -> dict[str, Any]:
     matches = {run: match(found["onnx" if run == "float" else "float"], found[run]) for run in RUNS}
     return {
-        "name": source,
-        "stem": stem,
+        "name": ran.source,
+        "stem": ran.path.stem,
         "judged": len(found["onnx"]) == 1,
         "counts": {run: len(x) for run, x in found.items()},
         "drawn": drawn,
@@ -130,11 +200,11 @@ def _match(found: Match) -> dict[str, Any]:
     }
 
 
-def _judge(picture: dict[str, Any]) -> list[dict[str, Any]]:
+def _judge(picture: Mapping[str, Any], judged: Collection[str]) -> list[dict[str, Any]]:
     if not picture["judged"]:
         return []
     result = []
-    for bar in BARS:
+    for bar in (x for x in BARS if x.run in judged):
         difference = picture["differences"][bar.run]
         same = difference["lost"] == 0 and difference["new"] == 0
         moved = max(difference["box_pixels"] or 0.0, difference["landmark_pixels"] or 0.0)

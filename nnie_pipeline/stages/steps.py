@@ -18,7 +18,7 @@ from nnie_pipeline.quant.ranges import WIDTHS, Ranges
 from nnie_pipeline.report.page import write_report
 from nnie_pipeline.stages.convert import REFERENCE, convert_files
 from nnie_pipeline.stages.dump import dump_float, dump_simulated, feeds_of, record_ranges
-from nnie_pipeline.stages.evaluate import evaluate
+from nnie_pipeline.stages.evaluate import RUNS, evaluate
 from nnie_pipeline.stages.probe import Probe
 from nnie_pipeline.stages.rewrite import rewrite_files
 from nnie_pipeline.stages.run import Job, read_verdict
@@ -162,17 +162,17 @@ def _compare(job: Job) -> str:
 
 def _evaluate(job: Job) -> str:
     head = job.head()
-    if head is None:
+    if head is None or job.spec.head is None:
         with files.replaced_folder(job.path("evaluate")):
             pass
-        return "the spec names no head: detections are not compared"
+        return "the spec names no head: its outputs are not decoded"
     net = read_net(*job.net_files("rewrite"))
     ranges_file = job.path("simulate", "ranges.json")
     ranges = Ranges.from_json(files.read_json(ranges_file, "ranges"), str(ranges_file))
-    with files.replaced_folder(job.path("evaluate")) as folder, job.bar("detections") as progress:
+    with files.replaced_folder(job.path("evaluate")) as folder, job.bar("pictures") as progress:
         result = evaluate(
             job.path("convert", REFERENCE), net, _rewritten_outputs(job), ranges,
-            job.path("calibration"), head, folder, progress,
+            job.path("calibration"), head, job.spec.head.judged, folder, progress,
         )  # fmt: skip
     return _evaluation_line(result)
 
@@ -185,19 +185,35 @@ def _rewritten_outputs(job: Job) -> list[str]:
 
 
 def _evaluation_line(result: dict[str, Any]) -> str:
-    if not result["bars"]:
-        return "no picture shows exactly one face: nothing is judged"
-    judged = sum(x["judged"] for x in result["pictures"])
-    pixels = {
-        run: max((x["pixels"] for x in result["bars"] if x["run"] == run), default=0.0)
-        for run in ("float", "16", "8")
-    }
-    failed = sum(not x["passed"] for x in result["bars"])
+    bars = [*result["bars"], *result["cosine_bars"]]
+    failed = sum(not x["passed"] for x in bars)
     state = "all bars hold" if result["passed"] else f"{failed} bars missed"
-    return (
-        f"{judged} single faces: float within {pixels['float']:.2f} px of ONNX, 16 bit within "
-        f"{pixels['16']:.2f} px, 8 bit within {pixels['8']:.2f} px of float; {state}"
-    )
+    embeddings = [x["cosines"] for x in result["embeddings"]]
+    if embeddings:
+        least = {run: min(x[run] for x in embeddings) for run in RUNS}
+        return (
+            f"{len(embeddings)} embeddings, least cosine with ONNX: float {least['float']:.5f}, "
+            f"16 bit {least['16']:.4f}, 8 bit {least['8']:.4f}; {state}"
+        )
+    single = [x["differences"] for x in result["pictures"] if x["judged"]]
+    if not single:
+        return "on no picture exactly one thing is found: nothing is judged"
+    said = [f"{name} {_moved([x[run] for x in single])}" for run, name in _RUN_NAMES.items()]
+    return f"{len(single)} pictures of one thing: {', '.join(said)}; {state}"
+
+
+_RUN_NAMES = {"float": "float against ONNX", "16": "16 bit against float", "8": "8 bit"}
+
+
+def _moved(differences: list[dict[str, Any]]) -> str:
+    """How far things moved at most, and how many were lost or came up."""
+    kinds = ("box_pixels", "landmark_pixels")
+    pixels = [x[kind] for x in differences for kind in kinds if x[kind] is not None]
+    said = [f"{max(pixels):.2f} px"] if pixels else []
+    for kind in ("lost", "new"):
+        count = sum(x[kind] for x in differences)
+        said += [f"{count} {kind}"] if count else []
+    return " ".join(said)
 
 
 def _report(job: Job) -> str:

@@ -28,7 +28,9 @@ def verdict(findings: list[dict[str, Any]], evaluation: dict[str, Any] | None) -
     errors = [
         f"{x['layer']}: {x['message']} ({x['id']})" for x in findings if x["severity"] == "error"
     ]
-    bars = [] if evaluation is None else evaluation["bars"]
+    bars = []
+    if evaluation is not None:
+        bars = [*evaluation["bars"], *evaluation.get("cosine_bars", [])]
     missed = [_missed(x) for x in bars if not x["passed"]]
     counts = Counter(x["id"] for x in findings if x["severity"] == "warning")
     warnings = [f"{number} x {rule}" for rule, number in counts.items()]
@@ -42,8 +44,13 @@ def verdict(findings: list[dict[str, Any]], evaluation: dict[str, Any] | None) -
 def _missed(bar: dict[str, Any]) -> str:
     name = "float Caffe network" if bar["run"] == "float" else f"{bar['run']}-bit simulation"
     against = "the ONNX model" if bar["against"] == "onnx" else "the float network"
+    if "cosine" in bar:
+        return (
+            f"{bar['picture']}: the {name}'s embedding has a cosine of {bar['cosine']:.5f} with "
+            f"that of {against} (limit {bar['limit_cosine']:g})"
+        )
     if not bar["same_faces"]:
-        return f"{bar['picture']}: the {name} does not find the same faces as {against}"
+        return f"{bar['picture']}: the {name} does not find what {against} finds"
     return (
         f"{bar['picture']}: the {name} moves a point by {bar['pixels']:.2f} px against {against} "
         f"(limit {bar['limit_pixels']:g})"

@@ -35,9 +35,12 @@ FileSize = Annotated[int, Field(gt=0, le=LARGEST_FILE)]
 
 M = TypeVar("M", bound=Model)
 
-# The kinds of source tell the members of a union apart: the place of an error holds them,
-# the file does not.
-_KINDS = frozenset({"pypi-wheel", "pypi-sdist", "npm", "https", "file", "given"})
+# Kinds of source and decoders tell the members of a union apart: the place of an error holds
+# them, the file does not.
+_KINDS = frozenset(
+    {"pypi-wheel", "pypi-sdist", "npm", "https", "file", "given"}
+    | {"retinaface", "scrfd", "ultraface", "yolox", "embedding"}
+)
 
 
 def read_model(path: Path, model: type[M], what: str) -> M:
