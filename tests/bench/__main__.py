@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.files import to_json, write_text
-from tests.bench import networks, quantiser, whole_run
+from tests.bench import conversions, networks, quantiser, whole_run
 
 Row = dict[str, str | int | float]
 
@@ -26,6 +26,7 @@ def main() -> None:
         except InputError as error:
             sys.stdout.write(f"left out: {error}\n")
     rows += networks.measure()
+    rows += conversions.measure()
     for row in rows:
         sys.stdout.write(_line(row) + "\n")
     write_text(Path("bench.json"), to_json({"rows": rows}))

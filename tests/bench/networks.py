@@ -1,4 +1,4 @@
-"""How fast the simulation and the conversion of a real network are."""
+"""How fast the simulation of a real network is."""
 
 from __future__ import annotations
 
@@ -27,18 +27,16 @@ _RUNS = 9
 
 
 def measure() -> list[Row]:
-    """RetinaFace at 640x640: convert and rewrite once, then simulation beside the float pass."""
+    """RetinaFace at 640x640: simulation beside the float pass."""
     spec = load_spec("retinaface")
     wanted = translate.input_spec(spec)
     picture = photographs()["astronaut"]
     probe = Probe(picture.path, picture.name, wanted)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        started = time.perf_counter()
         done = convert_files(retinaface_onnx(), "retinaface", folder, _SIZE, spec.outputs, probe)
         (folder / "new").mkdir()
         rewrite_files(done.prototxt, done.caffemodel, "retinaface", folder / "new", None, probe)
-        seconds = time.perf_counter() - started
         net = read_net(folder / "new" / done.prototxt.name, folder / "new" / done.caffemodel.name)
     canvas, _ = place(
         read_picture(picture.path)[0], _SIZE, wanted.geometry, wanted.anchor, wanted.fill_bgr
@@ -53,7 +51,6 @@ def measure() -> list[Row]:
 
     ours, theirs = best_of([simulate, lambda: float_session.run(feed)])
     return [
-        {"name": "convert + rewrite, retinaface 640x640", "ours_s": seconds, "limit_s": 3.0},
         {
             "name": "8-bit simulation, retinaface 640x640",
             "peer": "unfused onnxruntime float pass, every layer's output",
