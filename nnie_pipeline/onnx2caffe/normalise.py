@@ -64,6 +64,10 @@ def fix(
     reference.CopyFrom(model)
     del reference.graph.value_info[:]
     del reference.training_info[:]
+    for value in reference.graph.input:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.HasField("dim_value") and dim.dim_value < 1:
+                dim.Clear()  # some exporters write -1 or 0 for an open axis
     if reference.functions:
         reference = inliner.inline_local_functions(reference)
     _cut(reference, outputs or [x.name for x in reference.graph.output], bool(outputs))
@@ -264,7 +268,8 @@ def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
     logging.getLogger("onnxslim").setLevel(logging.CRITICAL)
     try:
         fold_shapes(copy)
-        folded = onnxslim.slim(copy)
+        # It reads the pads of a Pad that names its axes as if they were those of all axes.
+        folded = onnxslim.slim(copy, skip_fusion_patterns=["FusionPadConv"])
     except Exception as error:  # the library raises whatever its parts raise
         raise InputError(
             f"the graph does not hold at this input size ({type(error).__name__}: "
@@ -272,6 +277,10 @@ def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
         ) from error
     if not isinstance(folded, onnx.ModelProto) or [x.name for x in folded.graph.output] != names:
         raise InputError("constant folding lost an output of the model; name the outputs to keep")
+    # Its shapes are wrong for a Resize that names its axes.
+    del folded.graph.value_info[:]
+    for output in folded.graph.output:
+        output.type.tensor_type.ClearField("shape")
     return folded
 
 

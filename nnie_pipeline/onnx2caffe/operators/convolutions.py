@@ -24,17 +24,19 @@ from nnie_pipeline.onnx2caffe.operators.windows import (
 
 @converts("Conv")
 def conv(graph: Graph, node: Node) -> None:
-    """Convolution; uneven pads, Pad, strided Slices and Concat of them go into its kernel."""
+    """Convolution, which takes Pad, strided Slices and Concats of them into its kernel.
+
+    Two axes, a batch of 1, constant weights. Pads that differ on two sides
+    widen the kernel by zeros.
+    """
     weight = graph.weight(node, 1)
     bias = graph.weight(node, 2)
     assert weight is not None
-    source = graph.move(node, node.inputs[0])
-    target = graph.shape(node, node.outputs[0])
-    need_picture(graph, node, graph.shape(node, node.inputs[0]))
-    size = _size(graph.shape(node, node.inputs[0]))
+    name, target = node.inputs[0], graph.shape(node, node.outputs[0])
+    need_picture(graph, node, graph.shape(node, name))
+    size = _size(graph.shape(node, name))
     strides, dilations = pair(node, "strides"), pair(node, "dilations")
     pads = window_pads(node, size, weight.shape[2:], strides, dilations)
-    _no_crop(graph, node, pads)
     window = (size, _size(target), strides, (pads[0], pads[1]), dilations)
     group = node.get("group", 1)
 
@@ -43,13 +45,14 @@ def conv(graph: Graph, node: Node) -> None:
 
     plain = over(moves.whole(weight.shape[1] * group), (1, weight.shape[1] * group, *size))
     assert plain is not None
-    if graph.is_moved(node.inputs[0]):
+    if graph.is_moved(name):
+        source = graph.move(node, name)
         found = moves.selection(source)
         folded = None if found is None else over(found, source.shape)
         if folded is not None and _is_cheaper(folded, plain, source, _size(target)):
             add_filter(graph, node, source.blob, folded, bias)
             return
-    add_filter(graph, node, graph.blob(node, node.inputs[0]), plain, bias)
+    add_filter(graph, node, graph.blob(node, name), plain, bias)
 
 
 def _is_cheaper(folded: Filter, plain: Filter, source: Move, output: Pair) -> bool:
@@ -65,7 +68,12 @@ def _is_cheaper(folded: Filter, plain: Filter, source: Move, output: Pair) -> bo
 
 @converts("ConvTranspose")
 def conv_transpose(graph: Graph, node: Node) -> None:
-    """Deconvolution; uneven pads and output_padding become zeros around the kernel."""
+    """Deconvolution.
+
+    Two axes, a batch of 1, constant weights. Pads that differ on two sides, output_padding and
+    output_shape widen the kernel by zeros; automatic padding together with output_padding is
+    refused.
+    """
     weight = graph.weight(node, 1)
     bias = graph.weight(node, 2)
     assert weight is not None
@@ -152,11 +160,6 @@ def _pads_before(node: Node, kernel: Shape, size: Pair, target: Pair) -> list[in
         total = max(0, (size[i] - 1) * strides[i] + extent + extra[i] - target[i])
         before.append(total // 2 if auto == "SAME_UPPER" else total - total // 2)
     return before
-
-
-def _no_crop(graph: Graph, node: Node, pads: list[int]) -> None:
-    if min(pads) < 0:
-        graph.refuse(node, f"pads {pads} are negative", "crop with a Slice instead")
 
 
 def _size(shape: Shape) -> Pair:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
+from nnie_pipeline.caffe.net import Shape
 from nnie_pipeline.onnx2caffe.graph import Graph, Index, Move, Node, converts
 from nnie_pipeline.onnx2caffe.operators.moving import express, place, rearrange
 
@@ -13,7 +14,10 @@ _MOST_BOTTOMS = 32
 
 @converts("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def reshape(graph: Graph, node: Node) -> None:
-    """Reshape to the shape that ONNX infers, of 2 to 4 axes; the batch axis stays."""
+    """Reshape to the shape that ONNX infers.
+
+    2 to 4 axes; the batch axis stays.
+    """
     source = graph.shape(node, node.inputs[0])
     target = graph.shape(node, node.outputs[0])
     refusal = (
@@ -32,7 +36,11 @@ def reshape(graph: Graph, node: Node) -> None:
 
 @converts("Transpose")
 def transpose(graph: Graph, node: Node) -> None:
-    """Permute 0, 2, 3, 1; none where Transposes cancel; a channel shuffle is a Convolution."""
+    """Permute; nothing where Transposes cancel; Convolution for a shuffle of channels.
+
+    The only order is 0, 2, 3, 1. What Reshapes and Transposes do together counts: a shuffle of
+    channels becomes a 1x1 Convolution, a shuffle of pixels a Convolution or Deconvolution.
+    """
     rank = len(graph.shape(node, node.inputs[0]))
     order = list(node.get("perm", range(rank)[::-1]))
     rearrange(
@@ -48,14 +56,20 @@ def transpose(graph: Graph, node: Node) -> None:
 
 @converts("Expand")
 def expand(graph: Graph, node: Node) -> None:
-    """Deconvolution or Convolution of ones; none where nothing is repeated."""
+    """Deconvolution or Convolution of ones; nothing where nothing is repeated.
+
+    Repeats channels, or single pixels up to 255 times.
+    """
     target = graph.shape(node, node.outputs[0])
     rearrange(graph, node, lambda x: np.broadcast_to(x, target), _repeats(graph, node))
 
 
 @converts("Tile")
 def tile(graph: Graph, node: Node) -> None:
-    """Convolution of ones along channels, Deconvolution of ones of a single pixel."""
+    """Convolution of ones along channels, Deconvolution of ones for single pixels.
+
+    Repeats channels, or single pixels up to 255 times.
+    """
     repeats = graph.constant(node, 1)
     assert repeats is not None
     rearrange(graph, node, lambda x: np.tile(x, repeats), _repeats(graph, node))
@@ -72,7 +86,7 @@ def _repeats(graph: Graph, node: Node) -> tuple[str, str]:
 
 @converts("SpaceToDepth")
 def space_to_depth(graph: Graph, node: Node) -> None:
-    """Convolution of ones and zeros with the block as stride, or taken into the next one."""
+    """Convolution of ones and zeros with the block as stride, or part of the next one."""
     b = node.get("blocksize", 1)
 
     def change(x: Index) -> Index:
@@ -112,7 +126,10 @@ def _blocks(block: int) -> tuple[str, str]:
 
 @converts("Concat")
 def concat(graph: Graph, node: Node) -> None:
-    """Concat; none where it puts the pieces of one blob together again."""
+    """Concat; Convolution where the pieces come from one blob, or part of the next one.
+
+    Channels, rows or columns of at most 4 axes; constants only where they are 0.
+    """
     target = graph.shape(node, node.outputs[0])
     axis = node.get("axis", 1) % len(target)
     refusal = (
@@ -122,8 +139,13 @@ def concat(graph: Graph, node: Node) -> None:
     )
     if len(node.inputs) > 1 and (axis == 0 or len(target) > 4):
         graph.refuse(node, *refusal)
-    parts = [None if graph.is_constant(x) else graph.move(node, x) for x in node.inputs]
-    sources = {x.blob: x.shape for x in parts if x is not None}
+    sources: dict[str, Shape] = {}
+    for name in node.inputs:
+        if graph.is_moved(name):
+            part = graph.move(node, name)
+            sources[part.blob] = part.shape
+        elif not graph.is_constant(name):
+            sources[graph.blob(node, name)] = graph.shape(node, name)
     constants = [x for x in node.inputs if graph.is_constant(x)]
     if any(graph.constants[x].any() for x in constants) or (constants and len(sources) != 1):
         graph.refuse(
@@ -140,13 +162,15 @@ def concat(graph: Graph, node: Node) -> None:
         _join(graph, node, axis)
 
     moved = any(graph.is_moved(x) for x in node.inputs)
-    if len(sources) > 1 or not (moved or constants or len(parts) == 1):
+    if len(sources) > 1 or not (moved or constants or len(node.inputs) == 1):
         _join(graph, node, axis)
         return
     [(blob, shape)] = sources.items()
     indices = [
-        np.full(graph.constants[name].shape, -1, np.int32) if part is None else part.index
-        for name, part in zip(node.inputs, parts, strict=True)
+        np.full(graph.constants[x].shape, -1, np.int32)
+        if graph.is_constant(x)
+        else graph.move(node, x).index
+        for x in node.inputs
     ]
     whole = Move(blob, shape, np.concatenate(indices, axis))
 

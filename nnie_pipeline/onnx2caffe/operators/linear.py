@@ -14,7 +14,11 @@ from nnie_pipeline.onnx2caffe.operators.moving import place
 
 @converts("Gemm")
 def gemm(graph: Graph, node: Node) -> None:
-    """InnerProduct, with alpha and beta folded into the weights."""
+    """InnerProduct, with alpha and beta in its weights.
+
+    One vector, a constant matrix, no transA. A Reshape or Transpose before it only changes the
+    order of the weights.
+    """
     weight = _matrix(graph, node)
     bias = graph.weight(node, 2)
     if node.get("transA", 0):
@@ -33,7 +37,10 @@ def gemm(graph: Graph, node: Node) -> None:
 
 @converts("MatMul")
 def mat_mul(graph: Graph, node: Node) -> None:
-    """InnerProduct, where the right factor is a weight and the left one vector."""
+    """InnerProduct.
+
+    The right factor is a constant matrix, the left one vector.
+    """
     if not graph.is_constant(node.inputs[1]):
         graph.refuse(
             node,
@@ -67,16 +74,7 @@ def _inner_product(graph: Graph, node: Node, weight: Array, bias: Array | None) 
             "numbers, NNIE's InnerProduct takes one vector",
             "flatten the map before it, or write it as a 1x1 convolution",
         )
-    move = graph.move(node, node.inputs[0])
-    places = move.index.reshape(-1)
-    size = math.prod(move.shape)
-    if graph.is_moved(node.inputs[0]) and move.shape[0] == 1 and size <= places.size:
-        blob = move.blob
-        columns = np.zeros((weight.shape[0], size), np.float32)
-        np.add.at(columns.T, places[places >= 0], weight.T[places >= 0])
-        weight = columns
-    else:
-        blob = graph.blob(node, node.inputs[0])
+    blob, weight = _ordered(graph, node, weight)
     param = LayerParameter()
     param.inner_product_param.num_output = weight.shape[0]
     param.inner_product_param.bias_term = bias is not None
@@ -94,3 +92,16 @@ def _inner_product(graph: Graph, node: Node, weight: Array, bias: Array | None) 
         graph.add(node, "Reshape", [made], params=shape)
 
     place(graph, node.outputs[0], result, make)
+
+
+def _ordered(graph: Graph, node: Node, weight: Array) -> tuple[str, Array]:
+    """The blob that holds the node's input, and the weight in that blob's order."""
+    name = node.inputs[0]
+    if graph.is_moved(name):
+        move = graph.move(node, name)
+        places, size = move.index.reshape(-1), math.prod(move.shape)
+        if move.shape[0] == 1 and size <= places.size:
+            columns = np.zeros((size, weight.shape[0]), np.float32)
+            np.add.at(columns, places[places >= 0], weight.T[places >= 0])
+            return move.blob, columns.T
+    return graph.blob(node, name), weight

@@ -10,7 +10,10 @@ from nnie_pipeline.onnx2caffe.operators.moving import rearrange
 
 @converts("Pad")
 def pad(graph: Graph, node: Node) -> None:
-    """The next layer's pad; before others a Convolution of ones with uneven pads; zeros only."""
+    """Part of the next convolution or pooling; before other layers a Convolution of ones.
+
+    Zeros only. A MaxPool takes it where no value is negative.
+    """
     rank = len(graph.shape(node, node.inputs[0]))
     mode = node.get("mode", "constant")
     given = node.attributes.get("pads")

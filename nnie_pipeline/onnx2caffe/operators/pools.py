@@ -31,7 +31,10 @@ _KEEPS_SIGN = frozenset({"Pooling", "Concat", "Dropout", "Reshape", "Flatten", "
 
 @converts("MaxPool", "AveragePool")
 def pool(graph: Graph, node: Node) -> None:
-    """Pooling; a Convolution cuts what rounding up adds, a Scale sets other divisors."""
+    """Pooling; a Convolution behind cuts what rounding up adds, a Scale sets other divisors.
+
+    Two axes, no dilation, no places of the maxima. Pads are smaller than the window.
+    """
     name = node.inputs[0]
     shape = graph.shape(node, name)
     need_picture(graph, node, shape)
@@ -44,14 +47,8 @@ def pool(graph: Graph, node: Node) -> None:
         return
     blob, source, outer = _source(graph, node, windows)
     fit = fit_pool(outer)
-    if fit is None:
-        graph.refuse(
-            node,
-            f"its pads {list(windows.pads)} around windows of {list(windows.kernel)} make "
-            f"{list(windows.count)} windows, NNIE's pooling pads both sides alike and by less "
-            "than the window",
-            "use even padding of at most half the window",
-        )
+    # Every pooling that onnxruntime takes has one: its pads are smaller than its windows.
+    assert fit is not None
     ratio = None
     if node.operator == "AveragePool":
         ratio = divisor_ratio(windows, outer, fit, bool(node.get("count_include_pad", 0)))
@@ -77,8 +74,6 @@ def _refuse_more_than_a_pooling(graph: Graph, node: Node) -> None:
 def _windows(graph: Graph, node: Node, size: Pair) -> PoolWindows:
     kernel, stride = pair(node, "kernel_shape"), pair(node, "strides")
     pads = tuple(window_pads(node, size, kernel, stride, (1, 1)))
-    if min(pads) < 0:
-        graph.refuse(node, f"pads {list(pads)} are negative", "crop with a Slice instead")
     _refuse_negative_same(graph, node, size)
     target = graph.shape(node, node.outputs[0])[2:]
     made = []
@@ -124,11 +119,11 @@ def _source(graph: Graph, node: Node, windows: PoolWindows) -> tuple[str, Shape,
         return move.blob, move.shape, outer
     shape = graph.shape(node, name)
     used = [
-        min(windows.size[i], (windows.count[i] - 1) * windows.stride[i] + windows.kernel[i])
-        - windows.pads[i]
-        for i in (0, 1)
+        min(n, (c - 1) * s + k - p)
+        for n, c, s, k, p in zip(
+            windows.size, windows.count, windows.stride, windows.kernel, windows.pads, strict=False
+        )
     ]
-    used = [x if windows.size[i] > x > 0 else windows.size[i] for i, x in enumerate(used)]
     if fit_pool(windows) is not None or tuple(used) == windows.size:
         return graph.blob(node, name), shape, windows
     cut, source = f"{node.outputs[0]}_cut", graph.move(node, name)
@@ -225,7 +220,10 @@ def pooling(average: bool, window: Window) -> LayerParameter:
 
 @converts("GlobalAveragePool", "GlobalMaxPool")
 def global_pool(graph: Graph, node: Node) -> None:
-    """Pooling over the whole map."""
+    """Pooling over the whole map.
+
+    `nnie rewrite` splits it where NNIE's window is too small.
+    """
     need_picture(graph, node, graph.shape(node, node.inputs[0]))
     param = LayerParameter()
     average = node.operator == "GlobalAveragePool"

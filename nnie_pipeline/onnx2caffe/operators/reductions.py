@@ -17,8 +17,10 @@ from nnie_pipeline.onnx2caffe.operators.windows import set_window
 
 @converts("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")
 def reduce(graph: Graph, node: Node) -> None:
-    """Pooling over rows, columns or both; a sum is the mean times the count; channels: mean
-    and sum by a Convolution, none for maximum and minimum."""
+    """Pooling over rows and columns; a sum is the mean times the count.
+
+    Channels only as mean or sum, by a 1x1 Convolution; the batch axis never.
+    """
     source = graph.shape(node, node.inputs[0])
     axes = _axes(graph, node, len(source))
     axes = {x for x in axes if source[x] != 1}
@@ -46,10 +48,10 @@ def reduce(graph: Graph, node: Node) -> None:
 
 
 def _pool(c: Composer, value: Value, axes: set[int], average: bool) -> Value:
-    window = tuple(x if i in axes else 1 for i, x in enumerate(value.shape))[2:]
-    size = tuple(1 if i in axes else x for i, x in enumerate(value.shape))
-    pair = (window[0], window[1])
-    return c.layer("Pooling", [value], params=pooling(average, Window(pair, pair)), shape=size)
+    height, width = value.shape[2:]
+    window = (height if 2 in axes else 1, width if 3 in axes else 1)
+    size = (*value.shape[:2], height // window[0], width // window[1])
+    return c.layer("Pooling", [value], params=pooling(average, Window(window, window)), shape=size)
 
 
 def _add_channels(c: Composer, value: Value, average: bool) -> Value:

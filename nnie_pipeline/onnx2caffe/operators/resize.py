@@ -31,8 +31,11 @@ from nnie_pipeline.onnx2caffe.operators.windows import need_picture
 
 @converts("Resize", "Upsample")
 def resize(graph: Graph, node: Node) -> None:
-    """Deconvolution (nearest: of ones) for whole factors up, Convolution for whole factors
-    down; linear with a Scale for the border."""
+    """Deconvolution for whole factors up, Convolution for whole factors down.
+
+    Nearest repeats or takes pixels; linear weighs them, with a Scale for the border. Other
+    factors, align_corners by a factor that is not whole, cubic and antialias are refused.
+    """
     source = graph.shape(node, node.inputs[0])
     target = graph.shape(node, node.outputs[0])
     if source == target and _is_plain(node):
@@ -76,16 +79,22 @@ def _scales(graph: Graph, node: Node, source: Shape, target: Shape) -> list[floa
         given = graph.weight(node, 2)
     scales = [b / a for a, b in zip(source, target, strict=True)]
     axes = node.get("axes", range(len(source)))
+    policy = node.get("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch" and min(axes) < 0:
+        graph.refuse(
+            node,
+            f"onnxruntime does not resize by {policy} where axes are counted from behind",
+            "give the axes as [2, 3]",
+        )
     if given is not None and given.size:
         for axis, scale in zip(axes, given.tolist(), strict=True):
             scales[axis % len(source)] = scale
-    elif node.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+    elif policy != "stretch":
         sizes = graph.constant(node, 3)
         assert sizes is not None
-        ratios = [x / source[a % len(source)] for a, x in zip(axes, sizes.tolist(), strict=True)]
-        smaller = node.get("keep_aspect_ratio_policy", "") == "not_larger"
+        ratios = [x / source[a] for a, x in zip(axes, sizes.tolist(), strict=True)]
         for axis in axes:
-            scales[axis % len(source)] = min(ratios) if smaller else max(ratios)
+            scales[axis] = min(ratios) if policy == "not_larger" else max(ratios)
     return scales
 
 

@@ -15,7 +15,11 @@ _MOST_TOPS = 32
 
 @converts("Slice")
 def slice_(graph: Graph, node: Node) -> None:
-    """Convolution of ones and zeros (a Slice leaves outputs), or taken into the next one."""
+    """Convolution of ones and zeros, or part of the next one; else Slice.
+
+    Ranges and strides of channels, rows and columns; channels also in reverse. A Slice, whose
+    unread rest is an output of the network, only cuts what no kernel of 255 reaches.
+    """
     rank = len(graph.shape(node, node.inputs[0]))
     if "starts" in node.attributes:
         starts, ends = node.attributes["starts"], node.attributes["ends"]
@@ -51,7 +55,10 @@ def _text(cut: tuple[slice, ...]) -> str:
 
 @converts("Split")
 def split(graph: Graph, node: Node) -> None:
-    """Slice where every piece is read, else a Convolution of ones and zeros for each that is."""
+    """Slice where every piece is read, else a Convolution of ones and zeros for each.
+
+    Channels, rows or columns of at most 4 axes.
+    """
     source = graph.shape(node, node.inputs[0])
     axis = node.get("axis", 0) % len(source)
     given = node.attributes.get("split")
@@ -87,7 +94,10 @@ def _parts(length: int, count: int) -> list[int]:
 
 @converts("Gather")
 def gather(graph: Graph, node: Node) -> None:
-    """Convolution of ones and zeros that takes channels, rows or columns at fixed places."""
+    """Convolution of ones and zeros, or part of the next one.
+
+    Constant places: any channels, rows and columns at even distances.
+    """
     if graph.is_constant(node.inputs[0]):
         graph.refuse(
             node,
