@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,18 +81,22 @@ def original_outputs(name: str, blob: np.ndarray) -> list[np.ndarray]:
 
 
 def kept_outputs(name: str, blob: np.ndarray) -> list[np.ndarray]:
-    """The tensors of the spec's `outputs`, computed by onnxruntime at the size of `blob`.
+    """The tensors of the spec's `outputs`, computed by onnxruntime at the size of `blob`."""
+    return values_of(network_file(name), load_spec(name).outputs, blob)
+
+
+def values_of(file: Path, outputs: Sequence[str], blob: np.ndarray) -> list[np.ndarray]:
+    """The tensors `outputs` of an ONNX file, computed by onnxruntime at the size of `blob`.
 
     Made by hand: nodes that the outputs do not need are left out, the input is declared with
     the new size, and the sizes that an upsampling has as constants grow like the input.
     """
-    spec = load_spec(name)
-    model = onnx.load(network_file(name))
+    model = onnx.load(file)
     graph = model.graph
     del graph.output[:]
-    graph.output.extend(onnx.ValueInfoProto(name=x) for x in spec.outputs)
+    graph.output.extend(onnx.ValueInfoProto(name=x) for x in outputs)
     del graph.value_info[:]
-    needed = set(spec.outputs)
+    needed = set(outputs)
     for node in reversed(list(graph.node)):
         if needed & set(node.output):
             needed |= set(node.input)
@@ -111,5 +116,5 @@ def kept_outputs(name: str, blob: np.ndarray) -> list[np.ndarray]:
             now = value * np.array(blob.shape)[-len(value) :] / old[-len(value) :]
             tensor.CopyFrom(numpy_helper.from_array(now.astype(value.dtype), tensor.name))
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    found: list[np.ndarray] = session.run(list(spec.outputs), {entry.name: blob})
+    found: list[np.ndarray] = session.run(list(outputs), {entry.name: blob})
     return found

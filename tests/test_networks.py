@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 from nnie_pipeline.caffe.files import caffe_names, read_net, write_net
 from nnie_pipeline.engine.onnxruntime_engine import Session
 from nnie_pipeline.errors import InputError
+from nnie_pipeline.heads.scrfd import SCRFD
 from nnie_pipeline.onnx2caffe.convert import convert
 from nnie_pipeline.onnx2caffe.load import load_model
 from nnie_pipeline.zoo.spec import check_size, load_spec, zoo_names
 from tests.builds import here
 from tests.conftest import missing
-from tests.models import GIVEN, kept_outputs, network_file, network_input
+from tests.models import GIVEN, network_file, network_input, values_of
 
 RECOGNISERS = ("mobilefacenet", "mobilefacenet-relu6")
 OTHER_SIZES = {
@@ -55,17 +57,35 @@ def test_every_output_is_onnxruntimes(name: str, size: tuple[int, int], tmp_path
     except LookupError as error:
         missing(str(error))
     check_size(spec, size)
-    done = convert(load_model(file), name, size, spec.outputs)
-    prototxt, caffemodel = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
+    assert_right(file, spec.outputs, network_input(name, "astronaut", size), tmp_path)
+
+
+@pytest.mark.parametrize("size", [(640, 640), (480, 640)])
+def test_scrfd_whose_sizes_are_worked_out_in_the_graph(
+    size: tuple[int, int], shared: Path, tmp_path: Path
+) -> None:
+    """SCRFD-500M as PyTorch exports it: Resize by sizes out of Shape, Slice and Cast."""
+    file = shared / "models" / "scrfd" / "scrfd_500m_kps.onnx"
+    outputs = ["437", "480", "523", "438", "481", "524", "439", "482", "525"]
+    blob = network_input("scrfd", "astronaut", size)
+    assert_right(file, outputs, blob, tmp_path)
+    faces = SCRFD().decode_maps(values_of(file, outputs, blob), size)
+    assert len(faces) == 1
+    seen = np.array([(203, 101), (247, 102), (224, 128), (201, 139), (244, 140)])
+    assert faces.landmarks[0] == pytest.approx(seen * min(size) / 512, abs=8)
+
+
+def assert_right(file: Path, outputs: Sequence[str], blob: np.ndarray, folder: Path) -> None:
+    """Convert, write and read the network; each output has to be onnxruntime's."""
+    size = (blob.shape[2], blob.shape[3])
+    done = convert(load_model(file), "net", size, outputs)
+    prototxt, caffemodel = folder / "net.prototxt", folder / "net.caffemodel"
     write_net(done.net, prototxt, caffemodel)
     net = read_net(prototxt, caffemodel)
     names = caffe_names(done.net)
-    assert list(done.outputs) == list(spec.outputs)
-
-    blob = network_input(name, "astronaut", size)
+    assert list(done.outputs) == list(outputs)
     found = Session(net).run({next(iter(net.inputs)): blob})
-    expected = kept_outputs(name, blob)
-    for tensor, right in zip(spec.outputs, expected, strict=True):
+    for tensor, right in zip(outputs, values_of(file, outputs, blob), strict=True):
         ours = found[names[done.outputs[tensor]]]
         assert ours.shape == right.shape, tensor
         scale = float(np.abs(right).max())
