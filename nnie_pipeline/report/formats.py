@@ -36,9 +36,14 @@ def cosine(value: float | None) -> str:
     return f"{math.floor(value * 1e6) / 1e6:.6f}"
 
 
+def decimals(value: float | None) -> str:
+    """Two decimals."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:.2f}"
+
+
 def pixels(value: float | None) -> str:
-    """Two decimals: 0.52 px."""
-    return NOTHING if value is None else f"{value:.2f} px"
+    """Two decimals and the unit: 0.52 px."""
+    return NOTHING if value is None else f"{decimals(value)} px"
 
 
 def count(value: int) -> str:

@@ -138,6 +138,7 @@ def _environment(t: Texts) -> jinja2.Environment:
     environment.tests["missing"] = lambda value: isinstance(value, Missing)
     environment.filters.update(
         number=formats.number,
+        decimals=formats.decimals,
         short=formats.short,
         exponent=formats.exponent,
         cosine=formats.cosine,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,8 @@ import numpy as np
 LARGEST = 220_000
 """Bytes a picture may have as it is; a larger one is written smaller."""
 
-_LONGEST_SIDE = 1000
-_QUALITIES = (85, 75, 60, 45, 30)
+_SIDES = (1000, 700, 500)
+_QUALITIES = (85, 75, 60, 45)
 _LARGEST_FILE = 1 << 28
 
 
@@ -47,12 +48,11 @@ def _decoded(data: bytes) -> np.ndarray | None:
 
 
 def _smaller(picture: np.ndarray) -> bytes:
-    factor = _LONGEST_SIDE / max(picture.shape[:2])
-    if factor < 1:
-        picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     data = b""
-    for quality in _QUALITIES:
-        _, made = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    for side, quality in product(_SIDES, _QUALITIES):
+        factor = min(1.0, side / max(picture.shape[:2]))
+        resized = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        _, made = cv2.imencode(".jpg", resized, [cv2.IMWRITE_JPEG_QUALITY, quality])
         data = made.tobytes()
         if len(data) <= LARGEST:
             break

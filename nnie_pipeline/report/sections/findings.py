@@ -8,7 +8,7 @@ from nnie_pipeline.report.build import Build
 from nnie_pipeline.report.records import Checked
 from nnie_pipeline.report.texts import Texts
 
-MOST = 2000
+MOST = 1000
 """Findings of one severity that are listed; the page has to stay small."""
 
 
