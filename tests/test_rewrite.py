@@ -581,6 +581,13 @@ def test_names_swapped_between_values() -> None:
     assert after.layers[1].bottoms == after.layers[0].tops
 
 
+def test_a_blob_is_called_as_its_layer_where_it_was() -> None:
+    """Two layers' names clash when cleaned, their blobs do not."""
+    after, _ = applied(names, named(["a_b", "a/b"], ["other", "a/b"]))
+    assert after.layers[1].name not in ("a/b", "a_b")
+    assert after.layers[1].tops == [after.layers[1].name]
+
+
 def test_in_place_values_keep_one_blob() -> None:
     long = "a/very_long_scope/of/blocks/with/many/parts/"
     text = (
@@ -845,6 +852,7 @@ def test_difference(left: list[float], right: list[float], expected: float) -> N
 def test_the_worst_of_all_outputs_and_inputs_counts() -> None:
     a, b, c = (np.array([1.0, x], np.float32) for x in (2.0, 2.2, 2.02))
     assert max_difference([[a, a], [a, a]], [[a, c], [b, a]]) == pytest.approx(0.1, rel=1e-5)
+    assert max_difference([[a, a]], [[a]]) == np.inf
 
 
 def test_real_network(shared: Path, tmp_path: Path) -> None:
