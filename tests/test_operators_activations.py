@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from nnie_pipeline.caffe.net import Layer, Net
+from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.engine.onnxruntime_engine import Session, open_session
 from nnie_pipeline.onnx2caffe.convert import convert
-from nnie_pipeline.onnx2caffe.graph import CONVERTERS, Graph, Node
 from nnie_pipeline.quant import gfpq
 from nnie_pipeline.quant.ranges import RangeRecorder
 from nnie_pipeline.quant.simulate import Simulator
-from tests.small_onnx import NEWEST, agree, model, node, refusal
+from tests.small_onnx import FLOAT32, NEWEST, agree, model, node, refusal
 
 MAP = (1, 3, 8, 10)
 OPSETS = (7, 13, NEWEST)
@@ -197,15 +197,16 @@ def test_prelu_of_one_channel() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "kinds"),
     [
-        (0.0, 6.0, "ReLU Power Scale Eltwise Power"),
+        (0.0, 6.0, "ReLU Bias ReLU Eltwise"),
         (0.0, None, "ReLU"),
         (None, 6.0, "Power Scale Eltwise Power"),
         (None, 0.0, "Power ReLU Power"),
-        (-1.0, 1.0, "Scale Eltwise Power Scale Eltwise Power"),
+        (-1.0, 1.0, "Scale ReLU Bias ReLU Eltwise"),
         (-2.5, None, "Scale Eltwise"),
-        (-4.0, 0.0, "Scale Eltwise Power ReLU Power"),
-        (1.0, 3.0, "Scale Eltwise Power Scale Eltwise Power"),
-        (-3e38, 0.5, None),
+        (-4.0, 0.0, "Scale ReLU ReLU Eltwise"),
+        (1.0, 3.0, "Bias ReLU Bias ReLU Eltwise Bias"),
+        (-65504.0, 65504.0, "Scale ReLU Bias ReLU Eltwise"),
+        (-3e38, 0.5, "Scale ReLU Bias ReLU Eltwise"),
         (2.0, 2.0, None),
     ],
 )
@@ -218,7 +219,9 @@ def test_clip(
     if flat:
         source.graph.node.insert(0, FLATTEN)
         kinds = kinds and f"Reshape {kinds}"
-    agree(source, kinds=kinds, bound=0)
+    two = low is not None and high is not None and low < high
+    net = agree(source, kinds=kinds, bound=FLOAT32 if two else 0)
+    assert not any(x.params.power_param.shift for x in net.layers)
 
 
 def clip(low: float | None, high: float | None, opset: int, blob: str = "x") -> onnx.ModelProto:
@@ -250,32 +253,49 @@ def test_clip_with_its_bounds_in_constant_nodes() -> None:
         )
         for k, v in (("low", -1.0), ("high", 2.0))
     )
-    agree(model([low, high, node("Clip", "x low high")]), bound=0)
+    agree(model([low, high, node("Clip", "x low high")]))
 
 
 def test_clip_with_crossed_bounds() -> None:
     agree(model([node("Clip", "x low high")], {"low": 3, "high": 1}), bound=0)
 
 
-def test_clip_is_exact_for_large_values() -> None:
-    # relu(x) - relu(x - 6) has lost 6 beside a million.
+@pytest.mark.parametrize(("low", "high"), [(-6.0, 6.0), (-65504.0, 65504.0)])
+def test_values_between_bounds_around_zero_are_kept_exactly(low: float, high: float) -> None:
+    # relu(x + 65504) has lost most of what lies near 0.
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        return rng.normal(0, 1e6, shape)
+        return rng.normal(0, 1, shape)
 
-    agree(clip(0.0, 6.0, 11), draw, bound=0)
+    agree(clip(low, high, 11), draw, bound=0)
+
+
+@pytest.mark.parametrize("operator", ["HardSigmoid", "HardSwish"])
+def test_hard_activations_hold_for_large_values(operator: str) -> None:
+    # relu(x) - relu(x - 1) has lost 1 beside a hundred million.
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        return rng.normal(0, 1e9, shape)
+
+    agree(model([node(operator, "x")]), draw)
 
 
 # ------------------------------------------------------------- ReLU6 in the number format (8 bits)
 
 
-def other_form(x: str, y: str, kind: str) -> list[onnx.NodeProto]:
-    """Other exact forms of ReLU6, to measure the chosen one against."""
-    if kind == "relu(x) - relu(x - 6)":
+MINMAX = "-max(-relu(x), -6)"
+TURNED = "6 - relu(6 - relu(x))"
+FORMS = ("Clip", MINMAX, TURNED)
+
+
+def relu6(form: str, x: str, y: str) -> list[onnx.NodeProto]:
+    """The chosen form of ReLU6, or another exact one to measure it against."""
+    if form == "Clip":
+        return [node("Clip", f"{x} zero six", y)]
+    if form == MINMAX:
         return [
             node("Relu", x, "p"),
-            node("Sub", f"{x} six", "q"),
-            node("Relu", "q", "r"),
-            node("Sub", "p r", y),
+            node("Neg", "p", "q"),
+            node("Max", "q minus_six", "r"),
+            node("Neg", "r", y),
         ]
     return [
         node("Relu", x, "p"),
@@ -285,46 +305,31 @@ def other_form(x: str, y: str, kind: str) -> list[onnx.NodeProto]:
     ]
 
 
-FORMS = ("Clip", "relu(x) - relu(x - 6)", "6 - relu(6 - relu(x))")
+CONSTANTS = {"zero": 0, "three": 3, "six": 6, "minus_six": -6}
 
 
-def relu6(form: str, shape: tuple[int, ...], swish: bool) -> Net:
-    """A convolution, ReLU6 in this form, and a convolution that reads it; all weights are 1.
-
-    With `swish` it is x * ReLU6(x + 3) / 6 instead.
-    """
-    source = "s" if swish else "a"
-    nodes = [node("Conv", "x one", "a"), node("Add", "a three", "s")][: 1 + swish]
-    if form == "Clip":
-        nodes.append(node("Clip", f"{source} zero six", "b"))
-    else:
-        nodes += other_form(source, "b", form)
-    if swish:
-        nodes += [node("Mul", "a b", "t"), node("Div", "t six", "u")]
-    nodes.append(node("Conv", "u one" if swish else "b one"))
+def behind_a_convolution(nodes: list[onnx.NodeProto], shape: tuple[int, ...]) -> Net:
+    """A convolution with weights of 1 makes a, which the nodes read; they make y."""
     one = np.eye(shape[1], dtype=np.float32).reshape(shape[1], shape[1], 1, 1)
-    return convert(
-        model(nodes, {"one": one, "zero": 0, "three": 3, "six": 6}, {"x": shape}), "n"
-    ).net
+    constants = {"one": one, **CONSTANTS}
+    return convert(model([node("Conv", "x one", "a"), *nodes], constants, {"x": shape}), "n").net
 
 
-def wanted(x: npt.NDArray[np.float32], swish: bool) -> npt.NDArray[np.float32]:
-    return np.asarray(x * np.clip(x + 3, 0, 6) / 6 if swish else np.clip(x, 0, 6), np.float32)
-
-
-def simulated_error(form: str, x: npt.NDArray[np.float32], swish: bool) -> float:
-    """The rms error when only Eltwise and convolutions quantise their inputs."""
-    net = relu6(form, x.shape, swish)
+def rms(nodes: list[onnx.NodeProto], x: npt.NDArray[np.float32], wanted: npt.NDArray[Any]) -> float:
+    """The simulated 8-bit error at y: only Eltwise and convolutions quantise their inputs."""
+    net = behind_a_convolution(nodes, x.shape)
     recorder = RangeRecorder(net)
     feed = {"x": x}
     recorder.add({**feed, **Session(net, recorder.values).run(feed)})
     *_, (_, y) = Simulator(net, 8, recorder.ranges()).run(feed)
-    return float(np.sqrt(np.mean((y - wanted(x, swish)) ** 2)))
+    return float(np.sqrt(np.mean((y - wanted) ** 2)))
 
 
-def error_with_every_input_quantised(form: str, x: npt.NDArray[np.float32], swish: bool) -> float:
-    """The rms error when every layer quantises what it reads, its bottoms with one range."""
-    net = relu6(form, x.shape, swish)
+def rms_with_every_input_quantised(
+    nodes: list[onnx.NodeProto], x: npt.NDArray[np.float32], wanted: npt.NDArray[Any]
+) -> float:
+    """The error at y when every layer quantises what it reads, its bottoms with one range."""
+    net = behind_a_convolution(nodes, x.shape)
     values = {"x": x}
     for layer in net.layers:
         z = max(gfpq.range_z(values[b], 8) for b in layer.bottoms)
@@ -332,12 +337,21 @@ def error_with_every_input_quantised(form: str, x: npt.NDArray[np.float32], swis
         for bottom in layer.bottoms:
             feed[bottom] = np.empty_like(values[bottom])
             gfpq.quantize_into(values[bottom], 8, z, feed[bottom])
-        values.update(Session(one_layer(layer, x.shape)).run(feed))
-    return float(np.sqrt(np.mean((values[net.outputs[0]] - wanted(x, swish)) ** 2)))
+        one = Net("one", dict.fromkeys(layer.bottoms, x.shape), [layer], list(layer.tops))
+        values.update(Session(one).run(feed))
+    return float(np.sqrt(np.mean((values[net.outputs[0]] - wanted) ** 2)))
 
 
-def one_layer(layer: Layer, shape: tuple[int, ...]) -> Net:
-    return Net("one", dict.fromkeys(layer.bottoms, shape), [layer], list(layer.tops))
+def relu6_errors(
+    batches: list[npt.NDArray[np.float32]], measure: Callable[..., float]
+) -> dict[str, float]:
+    """The error of every form at the output of ReLU6 itself."""
+
+    def error(form: str) -> float:
+        squares = [measure(relu6(form, "a", "y"), x, np.clip(x, 0, 6)) ** 2 for x in batches]
+        return float(np.sqrt(np.mean(squares)))
+
+    return {x: error(x) for x in FORMS}
 
 
 def activations(name: str) -> list[npt.NDArray[np.float32]]:
@@ -352,19 +366,47 @@ def activations(name: str) -> list[npt.NDArray[np.float32]]:
 
 @pytest.mark.parametrize("name", ["normal", "laplace"])
 def test_relu6_has_the_form_with_the_smallest_8_bit_error(name: str) -> None:
-    simulated, everywhere = compare_forms(activations(name))
-    assert everywhere["6 - relu(6 - relu(x))"] > 2 * everywhere["Clip"]
-    if name == "laplace":  # many values lie far above 6
-        assert simulated["relu(x) - relu(x - 6)"] > 1.01 * simulated["Clip"]
-        assert everywhere["relu(x) - relu(x - 6)"] > 1.01 * everywhere["Clip"]
+    everywhere = relu6_errors(activations(name), rms_with_every_input_quantised)
+    assert everywhere["Clip"] < 0.9 * everywhere[MINMAX]
+    assert everywhere["Clip"] < 0.5 * everywhere[TURNED]
+    # Here nothing of the turned form is quantised, as it has no Eltwise.
+    simulated = relu6_errors(activations(name), rms)
+    assert simulated["Clip"] < 0.9 * simulated[MINMAX]
 
 
 @pytest.mark.parametrize("name", ["normal", "laplace"])
-def test_hard_swish_has_the_form_with_the_smallest_8_bit_error(name: str) -> None:
-    simulated, everywhere = compare_forms(activations(name), swish=True)
-    assert everywhere["6 - relu(6 - relu(x))"] > 1.2 * everywhere["Clip"]
-    assert everywhere["relu(x) - relu(x - 6)"] > 1.15 * everywhere["Clip"]
-    assert simulated["relu(x) - relu(x - 6)"] > 1.5 * simulated["Clip"]
+def test_hard_swish_has_a_smaller_8_bit_error_than_by_differences(name: str) -> None:
+    pattern = [
+        node("Add", "a three", "s"),
+        *relu6("Clip", "s", "b"),
+        node("Mul", "a b", "t"),
+        node("Div", "t six"),
+    ]
+    for x in activations(name):
+        wanted = x * np.clip(x + 3, 0, 6) / 6
+        assert rms([node("HardSwish", "a")], x, wanted) < 0.7 * rms(pattern, x, wanted)
+
+
+@pytest.mark.parametrize("bound", [1.0, 10.0, 100.0])
+def test_clip_around_zero_has_a_smaller_8_bit_error_than_when_shifted(bound: float) -> None:
+    constants = [
+        helper.make_node(
+            "Constant", [], [k], value=helper.make_tensor(k, TensorProto.FLOAT, [], [v])
+        )
+        for k, v in (("low", -bound), ("high", bound))
+    ]
+    shifted = [
+        node("Sub", "a low", "p"),
+        node("Relu", "p", "q"),
+        node("Sub", "a high", "r"),
+        node("Relu", "r", "s"),
+        node("Sub", "q s", "t"),
+        node("Add", "t low"),
+    ]
+    for x in activations("laplace"):
+        wanted = np.clip(x, -bound, bound)
+        chosen = rms([*constants, node("Clip", "a low high")], x, wanted)
+        assert chosen < 0.9 * rms([*constants, *shifted], x, wanted)
 
 
 def test_relu6_on_the_activations_of_a_trained_network(shared: Path) -> None:
@@ -377,24 +419,9 @@ def test_relu6_on_the_activations_of_a_trained_network(shared: Path) -> None:
     pixels = np.asarray(cv2.imread(str(picture)), np.float32).transpose(2, 0, 1)[None]
     feed = {source.graph.input[0].name: (pixels - 127.5) / 128}
     values = open_session(source.SerializeToString()).run(clips, feed)
-    _, everywhere = compare_forms([x for x in values if x.max() > 6])
-    assert everywhere["6 - relu(6 - relu(x))"] > 2 * everywhere["Clip"]
-
-
-def compare_forms(
-    activations: list[npt.NDArray[np.float32]], swish: bool = False
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Both views of the rms error of every form; none beats the chosen one by half a percent."""
-    simulated, everywhere = (
-        {
-            form: float(np.sqrt(np.mean([error(form, x, swish) ** 2 for x in activations])))
-            for form in FORMS
-        }
-        for error in (simulated_error, error_with_every_input_quantised)
-    )
-    for errors in (simulated, everywhere):
-        assert errors["Clip"] <= 1.005 * min(errors.values()), (simulated, everywhere)
-    return simulated, everywhere
+    batches = [x for x in values if x.max() > 6]
+    errors = relu6_errors(batches, rms_with_every_input_quantised)
+    assert errors["Clip"] == min(errors.values()), errors
 
 
 # ----------------------------------------------------------------------------------------- Softmax
@@ -476,22 +503,6 @@ def test_identity_dropout_and_cast_make_no_layer(opset: int) -> None:
 def test_dropout_in_inference_mode() -> None:
     nodes = [node("Dropout", "x ratio mode", "a"), node("Relu", "a")]
     agree(model(nodes, {"ratio": 0.5, "mode": np.array(False)}), kinds="ReLU")
-
-
-def test_the_mask_of_a_dropout_is_all_true() -> None:
-    # Straight to the converters: constant folding drops a Dropout together with its mask.
-    graph = Graph(13, {"x": MAP}, {}, Net("small", {"x": MAP}, [], []), {"x": "x"})
-    for made in (
-        node("Dropout", "x", "a mask"),
-        node("Cast", "mask", "b", to=TensorProto.FLOAT),
-        node("Identity", "b", "c"),
-    ):
-        CONVERTERS[made.op_type](graph, Node.of(made))
-    assert graph.blobs["a"] == "x"
-    assert graph.constants["c"].dtype == np.float32
-    assert graph.constants["c"].shape == MAP
-    assert (graph.constants["c"] == 1).all()
-    assert not graph.net.layers
 
 
 def test_constants_are_folded_before_an_activation() -> None:
