@@ -357,6 +357,50 @@ def test_sparse_weights_are_refused() -> None:
         convert(source, "net")
 
 
+@pytest.mark.parametrize("reader", ["value", "branch", "output"])
+def test_the_mask_of_a_dropout_is_refused(reader: str) -> None:
+    nodes = [node("Dropout", "x", "d mask")]
+    if reader == "output":
+        nodes.append(node("Relu", "d", "y"))
+        source = model(nodes, outputs=("y", "mask"))
+    elif reader == "value":
+        nodes += [node("Cast", "mask", "m", to=1), node("Mul", "d m", "y")]
+        source = model(nodes)
+    else:
+        inner = helper.make_tensor_value_info("v", TensorProto.FLOAT, None)
+        branch_of_mask = helper.make_graph([node("Cast", "mask", "v", to=1)], "b", [], [inner])
+        nodes += [node("ReduceMax", "x", "m0", keepdims=0), node("Greater", "m0 one", "yes"),
+                  node("If", "yes", "y", then_branch=branch_of_mask,
+                       else_branch=branch_of_mask)]  # fmt: skip
+        source = model(nodes, {"one": np.float32(1)})
+    with pytest.raises(
+        NotExpressibleError, match=r"ONNX node Dropout_d \(Dropout\): its mask mask is used.*eval"
+    ):
+        convert(source, "net")
+
+
+def test_the_mask_of_a_dropout_that_nobody_reads_does_not_matter() -> None:
+    nodes = [
+        node("Dropout", "x", "d mask"),
+        node("Cast", "mask", "m", to=1),
+        node("Relu", "d", "y"),
+    ]
+    converted(model(nodes))
+
+
+# Folding
+
+
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
+@pytest.mark.parametrize("shape", [(8,), (8, 1), (8, 1, 1), (1, 8, 1, 1)])
+def test_a_factor_behind_a_convolution_with_as_many_channels_as_columns(
+    operator: str, shape: tuple[int, ...]
+) -> None:
+    weights = {"w": randoms(8, 8, 3, 3), "f": randoms(*shape, seed=2)}
+    nodes = [node(operator, "x w", "c", pads=[1, 1, 1, 1]), node("Mul", "c f", "y")]
+    converted(model(nodes, weights, {"x": (1, 8, 8, 8)}))
+
+
 # Sizes
 
 

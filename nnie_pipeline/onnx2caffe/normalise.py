@@ -20,11 +20,19 @@ from nnie_pipeline.onnx2caffe.constant_sizes import drop_batch, follow_size
 from nnie_pipeline.onnx2caffe.floats import make_float32
 from nnie_pipeline.onnx2caffe.shape_folding import fold_shapes
 from nnie_pipeline.onnx2caffe.versions import make_runnable
-from nnie_pipeline.onnx2caffe.weights import refuse_other_weights, store_constants
+from nnie_pipeline.onnx2caffe.weights import (
+    captured,
+    refuse_masks,
+    refuse_other_weights,
+    store_constants,
+)
 
 DEFAULT_SIDE = 640
 _LARGEST_SIDE = 4096
 _LARGEST_INPUT = 1 << 28
+# Of onnxslim 0.1.98. It reads the pads of a Pad that names its axes as if they were those of
+# all axes, and a factor along rows or columns as one along channels when there are as many.
+_WRONG_FUSIONS = ["FusionPadConv", "FusionConvMul", "FusionConvTransposeMul"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,8 @@ def fix(
     Raises:
         InputError: an output that the model does not have, an input that is no picture,
             or a graph that does not hold at this size.
-        NotExpressibleError: the model is quantised or its weights are sparse.
+        NotExpressibleError: the model is quantised, its weights are sparse or it reads the
+            mask of a Dropout.
     """
     reference = onnx.ModelProto()
     reference.CopyFrom(model)
@@ -72,6 +81,7 @@ def fix(
         reference = inliner.inline_local_functions(reference)
     _cut(reference, outputs or [x.name for x in reference.graph.output], bool(outputs))
     refuse_other_weights(reference)
+    refuse_masks(reference)
     store_constants(reference)
     notes = make_float32(reference)
     opset_note = make_runnable(reference)
@@ -162,7 +172,7 @@ def _cut(model: onnx.ModelProto, outputs: Sequence[str], asked: bool) -> None:
         node = makers.get(name)
         if node is not None:
             pending.extend(x for x in node.input if x)
-            pending.extend(_captured(node))
+            pending.extend(captured(node))
     nodes = [x for x in graph.node if any(y in needed for y in x.output)]
     weights = [x for x in graph.initializer if x.name in needed]
     types = {x.name: x.type for x in graph.output}
@@ -180,18 +190,6 @@ def _cut(model: onnx.ModelProto, outputs: Sequence[str], asked: bool) -> None:
         graph.output.append(value)
 
 
-def _captured(node: onnx.NodeProto) -> list[str]:
-    """Names of the outer graph that the node's subgraphs (If, Loop) may read."""
-    return [
-        name
-        for attribute in node.attribute
-        if attribute.type == onnx.AttributeProto.GRAPH
-        for inner in attribute.g.node
-        for name in (*inner.input, *_captured(inner))
-        if name
-    ]
-
-
 def fix_inputs(
     model: onnx.ModelProto, size: tuple[int, int] | None
 ) -> tuple[dict[str, Shape], str]:
@@ -202,7 +200,7 @@ def fix_inputs(
     """
     graph = model.graph
     stored = {x.name for x in graph.initializer}
-    read = {x for node in graph.node for x in (*node.input, *_captured(node))} - stored
+    read = {x for node in graph.node for x in (*node.input, *captured(node))} - stored
     inputs: dict[str, Shape] = {}
     assumed: list[str] = []
     for value in graph.input:
@@ -268,8 +266,7 @@ def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
     logging.getLogger("onnxslim").setLevel(logging.CRITICAL)
     try:
         fold_shapes(copy)
-        # It reads the pads of a Pad that names its axes as if they were those of all axes.
-        folded = onnxslim.slim(copy, skip_fusion_patterns=["FusionPadConv"])
+        folded = onnxslim.slim(copy, skip_fusion_patterns=_WRONG_FUSIONS)
     except Exception as error:  # the library raises whatever its parts raise
         raise InputError(
             f"the graph does not hold at this input size ({type(error).__name__}: "

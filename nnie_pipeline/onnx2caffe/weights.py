@@ -1,4 +1,4 @@
-"""Weights of a model: constants among them, and forms that are refused."""
+"""Weights of a model: constants among them, and forms that are refused before folding."""
 
 from __future__ import annotations
 
@@ -49,3 +49,31 @@ def refuse_other_weights(model: onnx.ModelProto) -> None:
 
 
 _DENSE = "save the model with dense weights (to_dense() in PyTorch before the export)"
+
+
+def refuse_masks(model: onnx.ModelProto) -> None:
+    """Masks of a Dropout: onnxslim (0.1.98) puts the Dropout's input in their place.
+
+    Raises:
+        NotExpressibleError: a mask is read, or an output of the model.
+    """
+    read = {x for node in model.graph.node for x in (*node.input, *captured(node)) if x}
+    read.update(x.name for x in model.graph.output)
+    for node in model.graph.node:
+        if node.op_type == "Dropout" and read.intersection(node.output[1:]):
+            raise NotExpressibleError(
+                f"ONNX node {node.name or node.output[0]} (Dropout): its mask {node.output[1]} is "
+                "used, inference has none; export the model after model.eval()"
+            )
+
+
+def captured(node: onnx.NodeProto) -> list[str]:
+    """Names of the outer graph that the node's subgraphs (If, Loop) may read."""
+    return [
+        name
+        for attribute in node.attribute
+        if attribute.type == onnx.AttributeProto.GRAPH
+        for inner in attribute.g.node
+        for name in (*inner.input, *captured(inner))
+        if name
+    ]

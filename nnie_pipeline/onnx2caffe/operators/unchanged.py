@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from onnx import TensorProto, helper
 
 from nnie_pipeline.onnx2caffe.graph import Graph, Node, converts
@@ -18,12 +17,10 @@ def identity(graph: Graph, node: Node) -> None:
 
 @converts("Dropout")
 def dropout(graph: Graph, node: Node) -> None:
-    """Nothing; its mask is all true."""
+    """Nothing; a mask that is used is refused."""
     if graph.is_constant(node.input(2)) and graph.constants[node.input(2)].any():
         graph.refuse(node, "it is in training mode", "export the model after model.eval()")
     graph.alias(node)
-    if len(node.outputs) > 1 and node.outputs[1]:
-        graph.constants[node.outputs[1]] = np.ones(graph.shape(node, node.inputs[0]), np.bool_)
 
 
 @converts("Cast")
