@@ -13,9 +13,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from nnie_pipeline.caffe.axes import crop_offsets
 from nnie_pipeline.caffe.files import read_net
 from nnie_pipeline.caffe.net import Net
-from nnie_pipeline.caffe.shapes import ShapeError, crop_offsets, infer
+from nnie_pipeline.caffe.shapes import ShapeError, infer
 from nnie_pipeline.caffe.windows import conv_window, pool_window
 from nnie_pipeline.chips.batch_shapes import infer_all
 from nnie_pipeline.chips.check import check

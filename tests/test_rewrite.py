@@ -750,6 +750,7 @@ def test_every_pass_may_be_left_out(skipped: str, tmp_path: Path) -> None:
     values = list(result.net.values())
     assert len(set(values)) == len(values)
     assert moved(net, read_back(result.net, tmp_path)) < 1e-4
+    check_table(net, result, tmp_path)
 
 
 def test_a_chain_in_place_in_the_file_survives_without_merging(tmp_path: Path) -> None:

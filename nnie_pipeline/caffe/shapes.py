@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 
+from nnie_pipeline.caffe.axes import (
+    axis_of,
+    concat_axis,
+    crop_offsets,
+    permute_order,
+    slice_axis,
+    slice_points,
+)
+from nnie_pipeline.caffe.extension_shapes import EXTENSIONS, Rule
 from nnie_pipeline.caffe.net import Layer, Net, Shape
 from nnie_pipeline.caffe.weights import check_weights
 from nnie_pipeline.caffe.windows import (
@@ -19,8 +27,6 @@ from nnie_pipeline.caffe.windows import (
     rounds_up,
 )
 from nnie_pipeline.errors import InputError
-
-Rule = Callable[[Layer, list[Shape]], list[Shape]]
 
 
 class ShapeError(InputError):
@@ -69,29 +75,6 @@ def layer_shapes(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
                 "use a larger input size"
             )
     return tops
-
-
-def axis_of(value: int, shape: Shape) -> int:
-    """A Caffe axis, counted from the end when negative, as an index into `shape`.
-
-    Raises:
-        ValueError: out of range.
-    """
-    if not -len(shape) <= value < len(shape):
-        raise ValueError(f"axis {value} of a blob of {len(shape)} axes")
-    return value % len(shape)
-
-
-def concat_axis(layer: Layer) -> int:
-    """The axis of a Concat: `axis`, or the older `concat_dim`."""
-    param = layer.params.concat_param
-    return param.concat_dim if param.HasField("concat_dim") else param.axis
-
-
-def slice_axis(layer: Layer) -> int:
-    """The axis of a Slice: `axis`, or the older `slice_dim`."""
-    param = layer.params.slice_param
-    return param.slice_dim if param.HasField("slice_dim") else param.axis
 
 
 def _text(shape: Shape) -> str:
@@ -164,22 +147,6 @@ def _concat(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     return [(*bottoms[0][:axis], total, *bottoms[0][axis + 1 :])]
 
 
-def slice_points(layer: Layer, length: int) -> list[int]:
-    """Where a Slice cuts an axis of `length`, with 0 and the end."""
-    points = list(layer.params.slice_param.slice_point)
-    if not points:
-        if length % len(layer.tops):
-            raise ValueError(f"{length} does not split into {len(layer.tops)} equal parts")
-        step = length // len(layer.tops)
-        points = list(range(step, length, step))
-    if len(points) != len(layer.tops) - 1:
-        raise ValueError(f"{len(points)} slice points for {len(layer.tops)} tops")
-    cuts = [0, *points, length]
-    if any(a >= b for a, b in itertools.pairwise(cuts)):
-        raise ValueError(f"slice points {points} do not ascend between 0 and {length}")
-    return cuts
-
-
 def _slice(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     axis = axis_of(slice_axis(layer), bottoms[0])
     points = slice_points(layer, bottoms[0][axis])
@@ -226,34 +193,8 @@ def _flatten(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     return [(*bottoms[0][:start], inner, *bottoms[0][end + 1 :])]
 
 
-def permute_order(layer: Layer, rank: int) -> list[int]:
-    """The full order of a Permute; axes that are not named follow in their old order."""
-    order = list(layer.params.permute_param.order)
-    if len(set(order)) != len(order) or any(x >= rank for x in order):
-        raise ValueError(f"order {order}")
-    return order + [x for x in range(rank) if x not in order]
-
-
 def _permute(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     return [tuple(bottoms[0][x] for x in permute_order(layer, len(bottoms[0])))]
-
-
-def crop_offsets(layer: Layer, bottom: Shape, like: Shape) -> list[int]:
-    """Where a Crop starts on each axis (0 on axes before its own)."""
-    param = layer.params.crop_param
-    axis = axis_of(param.axis, bottom)
-    given = list(param.offset)
-    if len(like) != len(bottom):
-        raise ValueError("the bottoms of a Crop must have as many axes")
-    if len(given) > 1 and len(given) != len(bottom) - axis:
-        raise ValueError(f"{len(given)} offsets for {len(bottom) - axis} axes")
-    offsets = [0] * len(bottom)
-    for i in range(axis, len(bottom)):
-        if given:
-            offsets[i] = given[0] if len(given) == 1 else given[i - axis]
-        if offsets[i] + like[i] > bottom[i]:
-            raise ValueError(f"offset {offsets[i]} and {like[i]} exceed {bottom[i]} on axis {i}")
-    return offsets
 
 
 def _crop(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
@@ -272,58 +213,6 @@ def _reduction(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     return [bottoms[0][: axis_of(layer.params.reduction_param.axis, bottoms[0])]]
 
 
-def _crelu(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    return [(bottoms[0][0], 2 * bottoms[0][1], *bottoms[0][2:])]
-
-
-def _upsample(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    param = layer.params.upsample_param
-    height = param.upsample_h or bottoms[0][2] * (param.scale_h or param.scale)
-    width = param.upsample_w or bottoms[0][3] * (param.scale_w or param.scale)
-    return [(*bottoms[0][:2], height, width)]
-
-
-def _pass_through(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    param = layer.params.pass_through_param
-    n, c, h, w = bottoms[0]
-    if h % param.block_height or w % param.block_width:
-        raise ValueError(f"blocks of {param.block_height}x{param.block_width} do not divide it")
-    channels = c * param.block_height * param.block_width
-    return [(n, channels, h // param.block_height, w // param.block_width)]
-
-
-def _spp(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    height = layer.params.spp_param.pyramid_height
-    if height > 16:
-        raise ValueError(f"pyramid_height {height} is more than 16 levels")
-    bins = sum(4**i for i in range(height))
-    return [(bottoms[0][0], bottoms[0][1] * bins)]
-
-
-def _roi_pooling(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    param = layer.params.roi_pooling_param
-    return [(bottoms[1][0], bottoms[0][1], param.pooled_h, param.pooled_w)]
-
-
-def _psroi_pooling(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    param = layer.params.psroi_pooling_param
-    return [(bottoms[1][0], param.output_dim, param.group_size, param.group_size)]
-
-
-def _recurrent(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    width = layer.params.recurrent_param.num_output
-    tops: list[Shape] = [(*bottoms[0][:2], width)]
-    return tops + [(1, bottoms[0][1], width)] * (len(layer.tops) - 1)
-
-
-def _mat_mul(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    return [(*bottoms[0][:-1], bottoms[1][-2])]
-
-
-def _custom(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    return [(1, *x.dim) for x in layer.params.custom_param.shape]
-
-
 def _tile(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     axis = axis_of(layer.params.tile_param.axis, bottoms[0])
     tiles = layer.params.tile_param.tiles
@@ -337,6 +226,7 @@ _SEVERAL = frozenset(
 """Layers that may have more than one bottom."""
 
 _RULES: dict[str, Rule] = {
+    **EXTENSIONS,
     "Convolution": _convolution,
     "DepthwiseConv": _convolution,
     "Deconvolution": _convolution,
@@ -352,16 +242,6 @@ _RULES: dict[str, Rule] = {
     "Crop": _crop,
     "Softmax": _softmax,
     "Reduction": _reduction,
-    "CReLU": _crelu,
-    "Upsample": _upsample,
-    "PassThrough": _pass_through,
-    "SPP": _spp,
-    "ROIPooling": _roi_pooling,
-    "PSROIPooling": _psroi_pooling,
-    "LSTM": _recurrent,
-    "RNN": _recurrent,
-    "MatMul": _mat_mul,
-    "Custom": _custom,
     "Tile": _tile,
     **dict.fromkeys(
         ("AbsVal", "BNLL", "BatchNorm", "Bias", "Dropout", "ELU", "Exp", "LRN", "Log", "MVN",

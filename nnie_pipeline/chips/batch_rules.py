@@ -16,8 +16,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from nnie_pipeline.caffe.axes import axis_of, concat_axis, permute_order, slice_axis
 from nnie_pipeline.caffe.net import Layer
-from nnie_pipeline.caffe.shapes import axis_of, concat_axis, permute_order, slice_axis
 from nnie_pipeline.caffe.windows import (
     Window,
     check_window,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nnie_pipeline.caffe.shapes import crop_offsets
+from nnie_pipeline.caffe.axes import crop_offsets
 from nnie_pipeline.caffe.windows import pool_output
 from nnie_pipeline.chips.conditions import Values, layer_rule
 from nnie_pipeline.chips.quantities import Dims, UnknownShapeError, coefficients

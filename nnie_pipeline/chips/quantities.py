@@ -13,8 +13,8 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from nnie_pipeline.caffe.axes import concat_axis, slice_axis
 from nnie_pipeline.caffe.net import Layer
-from nnie_pipeline.caffe.shapes import concat_axis, slice_axis
 from nnie_pipeline.caffe.windows import Window, conv_window, pool_window
 
 Dim: TypeAlias = "int | npt.NDArray[np.int64]"

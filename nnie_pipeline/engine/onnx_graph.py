@@ -1,0 +1,49 @@
+"""The ONNX graph under construction that the engine's layers are written into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from nnie_pipeline.caffe.net import Layer, Shape
+from nnie_pipeline.errors import InputError
+
+
+class Graph:
+    """Collects nodes and constants; values carry the names they have in the `Net`."""
+
+    def __init__(self, shapes: dict[str, Shape]) -> None:
+        self.shapes = shapes
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
+        """The name of a new constant."""
+        name = f"constant:{len(self.constants)}"
+        array: npt.NDArray[Any] = np.array(value, dtype=dtype, order="C")
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def add(
+        self, operator: str, inputs: Sequence[str], output: str | None = None, **attributes: Any
+    ) -> str:
+        """Append a node; its output is a new name unless `output` is given."""
+        name = output or f"temporary:{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(operator, list(inputs), [name], f"n{len(self.nodes)}", **attributes)
+        )
+        return name
+
+
+Emit = Callable[[Graph, Layer], None]
+
+
+def require_weights(layer: Layer) -> None:
+    """Raise InputError when the caffemodel holds nothing for the layer."""
+    if not layer.weights:
+        raise InputError(f"layer {layer.name} ({layer.type}) has no weights in the caffemodel")
