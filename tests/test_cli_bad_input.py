@@ -336,6 +336,7 @@ def test_a_full_device(tmp_path: Path, small_build: Build) -> None:
         before = hashes(place)
         for words in (
             [*RETINAFACE, "--images", pics, "--build", place],
+            ["run", "retinaface", "--size", "64", "--build", place],
             ["convert", retinaface_onnx(), "--size", "64", "--out", place / "c"],
             ["calibrate", "retinaface", "--size", "640", "--images", pics, "--out", place / "s"],
         ):
@@ -363,18 +364,25 @@ def test_standard_output_on_a_full_device(tiny: Path) -> None:
             assert "No space left" in done.stderr
 
 
-def test_a_reader_that_has_enough(tiny: Path) -> None:
+def test_a_reader_that_has_gone(tiny: Path) -> None:
     """`nnie sizes ... | head -1` is no error."""
-    words = command("sizes", "ready/tiny.prototxt", "--json", "--max", "512")
-    with subprocess.Popen(
-        words, cwd=tiny, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stdout is not None
-        assert running.stderr is not None
-        running.stdout.readline()
-        running.stdout.close()
-        assert running.stderr.read() == ""
-    assert running.returncode == 0
+    for words in (
+        ["check", "ready/tiny.prototxt"],
+        ["check", "ready/tiny.prototxt", "--json"],
+        ["sizes", "ready/tiny.prototxt", "--max", "512"],
+    ):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            command(*words),
+            cwd=tiny,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_another_run_at_work_in_the_folder(refused: Refused, good: Path) -> None:

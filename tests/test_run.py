@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime
 import pytest
 
@@ -136,6 +137,24 @@ def test_weights_count_by_their_content(here: Path, cli: Cli) -> None:
     two_convolutions(here / "tiny.onnx", (1, 3, 32, "w"))
     assert (here / "tiny.onnx").read_bytes() != model
     assert stages_of(cli(*TINY, "--size", "32")) == NAMES
+
+
+def test_weights_beside_the_model_count_as_well(here: Path, cli: Cli) -> None:
+    onnx.save(
+        onnx.load(here / "tiny.onnx"), here / "tiny.onnx", save_as_external_data=True,
+        location="numbers.bin", size_threshold=0,
+    )  # fmt: skip
+    assert stages_of(cli(*TINY)) == NAMES
+    assert "everything is up to date" in cli(*TINY).out
+    values = np.fromfile(here / "numbers.bin", np.float32)
+    (values * 2).tofile(here / "numbers.bin")
+    assert stages_of(cli(*TINY)) == NAMES
+    (here / "numbers.bin").unlink()
+    before = hashes(here)
+    gone = cli(*TINY)
+    assert gone.status == 2
+    assert "numbers.bin" in gone.error
+    assert hashes(here) == before
 
 
 def test_a_first_run_that_was_killed_is_continued(here: Path, cli: Cli) -> None:

@@ -106,7 +106,11 @@ def console() -> Console:
     """Standard output with colour where the terminal has it."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # for `reported`; rich would end with status 1
+
+    return Output(highlight=False, soft_wrap=True)
 
 
 def existing_file(path: Path, what: str) -> Path:

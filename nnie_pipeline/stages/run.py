@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,15 +130,15 @@ def _written(place: Path) -> list[Path]:
 
 
 def _weights_keys(job: Job) -> list[str]:
-    """Keys of the user's own files of weights."""
+    """Keys of the user's own files of weights, and of those that lie beside them."""
     keys = []
     for path in (job.weights, getattr(job.spec.source, "path", None)):
-        if not isinstance(path, Path) or not path.is_file():
-            keys.append("")
-            continue
-        # Exporters put weights beside model.onnx as model.onnx.data or model.onnx_data.
-        beside = sorted(path.parent.glob(f"{escape(path.name)}[._]data"))
-        keys += [file_key(x) for x in (path, *beside) if x.is_file()]
+        if isinstance(path, Path) and path.is_file():
+            from nnie_pipeline.onnx2caffe.load import external_files
+
+            beside = [path.parent / x for x in external_files(path)]
+            keys += [file_key(x) for x in (path, *beside) if x.is_file()]
+        keys.append("")
     return keys
 
 
