@@ -118,6 +118,7 @@ def test_a_size_at_which_a_caffe_network_does_not_hold(refused: Refused, good: P
         (["compare", "a", "b", "--min-cosine", "nan"], "between -1 and 1"),
         (["compare", "a", "b", "--min-cosine", "2"], "between -1 and 1"),
         (["compare", "a", "b"], "a is no dump"),
+        (["report", "nothing"], "nothing is no build"),
         (["wk"], "missing argument"),
         (["wk", "nothing.wk"], "found nothing there"),
         (["check", ""], "found a folder there"),
@@ -507,6 +508,19 @@ def test_networks_that_are_none(refused: Refused, tiny: Path) -> None:
         assert "is not" in line
 
 
+def test_weights_of_another_network(refused: Refused, tiny: Path, good: Path) -> None:
+    weights = good / "rewrite" / "retinaface.caffemodel"
+    net = ("ready/tiny.prototxt", weights)
+    for words in (
+        ["rewrite", *net, "--out", "w"],
+        ["dump", *net, "--input", "x.npy", "--out", "d"],
+        ["simulate", *net, "--input", "x.npy", "--out", "d", "--bits", "16"],
+    ):
+        line = refused(*words)
+        assert "has no weights in the caffemodel" in line
+        assert "belongs to the prototxt" in line
+
+
 def test_nothing_is_written_over_what_is_read(refused: Refused, tiny: Path) -> None:
     net = ("ready/tiny.prototxt", "ready/tiny.caffemodel")
     assert "holds the network itself" in refused("rewrite", *net, "--out", "ready")
@@ -525,7 +539,7 @@ def test_dumps_that_do_not_belong_together(refused: Refused, tiny: Path, good: P
     assert "is no dump" in refused("compare", mine, "ready")
     record = tiny / mine / "dump.json"
     record.write_text(record.read_text().replace('"out.npy"', '"../../../x.npy"'))
-    assert "outside its folder" in refused("compare", mine, mine)
+    assert "no file of its folder" in refused("compare", mine, mine)
 
 
 # ------------------------------------------------------------------------------- a bug, Ctrl-C

@@ -46,4 +46,7 @@ Emit = Callable[[Graph, Layer], None]
 def require_weights(layer: Layer) -> None:
     """Raise InputError when the caffemodel holds nothing for the layer."""
     if not layer.weights:
-        raise InputError(f"layer {layer.name} ({layer.type}) has no weights in the caffemodel")
+        raise InputError(
+            f"layer {layer.name} ({layer.type}) has no weights in the caffemodel; give the one "
+            "that belongs to the prototxt"
+        )

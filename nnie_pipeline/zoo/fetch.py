@@ -49,7 +49,7 @@ def fetch(spec: Spec, weights: Path | None = None, progress: Progress | None = N
         hint = f" ({source.hint})" if source.hint else ""
         raise InputError(f"{spec.name}: its weights are in no public package{hint}; {_BY_HAND}")
     if isinstance(source, LocalFile):
-        return _own(spec, source.path, "file of the spec")
+        return _own(spec, source.path, "the file")
     path = obtain([source], _BY_HAND, progress)[0]
     return Fetched(path, source.sha256, source.size, spec.licence, describe(source))
 
