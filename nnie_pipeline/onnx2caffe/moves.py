@@ -92,6 +92,20 @@ def selection(move: Move) -> Selection | None:
     return found if same else None
 
 
+def margins(move: Move) -> tuple[int, int, int, int] | None:
+    """Rows and columns of zeros above, left, below and right of the whole blob; None where
+    the move is more than that."""
+    found = selection(move)
+    if found is None or not found.is_even or found.stride != (1, 1):
+        return None
+    if found.channels.size != move.shape[1]:
+        return None
+    above, left = -int(found.top[0]), -int(found.left[0])
+    below = move.index.shape[2] - move.shape[2] - above
+    right = move.index.shape[3] - move.shape[3] - left
+    return (above, left, below, right) if min(above, left, below, right) >= 0 else None
+
+
 def _step(index: Index, axis: int, unit: int) -> int:
     """Source rows (unit: their length) or columns from one output row or column to the next.
 

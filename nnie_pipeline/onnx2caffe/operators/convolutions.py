@@ -56,10 +56,13 @@ def conv(graph: Graph, node: Node) -> None:
 
 
 def _is_cheaper(folded: Filter, plain: Filter, source: Move, output: Pair) -> bool:
-    """Whether one convolution of the source takes no more multiplications than two layers."""
+    """Whether one convolution of the source takes no more multiplications than two layers.
+
+    Zeros around the source are always its own.
+    """
     if not folded.fits(source.shape[3]):
         return False
-    first = selecting(source)
+    first = None if moves.margins(source) else selecting(source)
     if first is None or not first.fits(source.shape[3]):
         return True
     size = _size(source.index.shape)

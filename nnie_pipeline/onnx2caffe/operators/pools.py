@@ -146,18 +146,11 @@ def _without_pad(graph: Graph, node: Node, windows: PoolWindows) -> tuple[Move, 
     if not graph.is_moved(node.inputs[0]):
         return None
     move = graph.move(node, node.inputs[0])
-    found = moves.selection(move)
-    if found is None or not found.is_even or found.channels.size != move.shape[1]:
-        return None
-    if node.operator == "MaxPool" and not _is_never_negative(graph, move.blob):
-        return None
-    before = (-int(found.top[0]), -int(found.left[0]))
-    size = (move.shape[2], move.shape[3])
-    behind = tuple(windows.size[i] - size[i] - before[i] for i in (0, 1))
-    margins = (*before, *behind)
-    if found.stride != (1, 1) or min(margins) < 0:
+    margins = moves.margins(move)
+    if margins is None or (node.operator == "MaxPool" and not _is_never_negative(graph, move.blob)):
         return None
     pads = tuple(a + b for a, b in zip(windows.pads, margins, strict=True))
+    size = (move.shape[2], move.shape[3])
     return move, PoolWindows(size, windows.kernel, windows.stride, pads, windows.count)
 
 

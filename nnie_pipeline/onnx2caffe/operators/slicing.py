@@ -64,7 +64,9 @@ def split(graph: Graph, node: Node) -> None:
     given = node.attributes.get("split")
     if given is None:
         value = graph.constant(node, 1)
-        given = _parts(source[axis], len(node.outputs)) if value is None else value.tolist()
+        # Equal parts, the last one smaller where they do not divide (ONNX, Split 18).
+        part = -(-source[axis] // len(node.outputs))
+        given = [part] * len(node.outputs) if value is None else value.tolist()
     points = [0, *itertools.accumulate(given)]
     used = all(x in graph.read for x in node.outputs)
     plain = not graph.is_moved(node.inputs[0]) and axis and len(source) <= 4
@@ -84,12 +86,6 @@ def split(graph: Graph, node: Node) -> None:
                 "split on the CPU",
             )
             rearrange(graph, node, lambda x, cut=cut: x[cut], refusal, output)  # type: ignore[misc]
-
-
-def _parts(length: int, count: int) -> list[int]:
-    """Equal parts, the last one smaller where they do not divide (ONNX, Split 18)."""
-    part = -(-length // count)
-    return [min(part, length - i * part) for i in range(count)]
 
 
 @converts("Gather")
