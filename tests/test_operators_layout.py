@@ -91,6 +91,16 @@ def test_a_cut_that_no_kernel_reaches_is_a_slice() -> None:
     vector.agrees("Reshape Slice")
 
 
+def test_pieces_of_a_vector_leave_no_output_when_all_are_read() -> None:
+    for order in itertools.permutations([(0, 4), (4, 5), (5, 10)]):
+        build = Build().add("Reshape", "x", "r", s=whole(1, -1, 10))
+        for i, (start, end) in enumerate(order):
+            build.cut("r", f"p{i}", (2, start, end, 1)).add("Relu", f"p{i}", f"q{i}")
+        net = build.agrees(outputs="q0 q1 q2")
+        read = {x for layer in net.layers for x in layer.bottoms}
+        assert {x for layer in net.layers for x in layer.tops} - read == set(net.outputs)
+
+
 def test_refused_slices() -> None:
     text = Build().cut("x", "y", (2, -1, -FAR, -1)).refused()
     assert "ONNX node Slice_y (Slice, [1, 8, 12, 10]" in text

@@ -8,6 +8,7 @@ import numpy as np
 
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
 from nnie_pipeline.caffe.net import Array
+from nnie_pipeline.onnx2caffe import moves
 from nnie_pipeline.onnx2caffe.graph import Graph, Move, Node, converts
 from nnie_pipeline.onnx2caffe.operators.moving import place
 
@@ -100,6 +101,8 @@ def _ordered(graph: Graph, node: Node, weight: Array) -> tuple[str, Array]:
     if graph.is_moved(name):
         move = graph.move(node, name)
         places, size = move.index.reshape(-1), math.prod(move.shape)
+        if move.shape[0] == 1 and moves.keeps_order(move):
+            return move.blob, weight
         if move.shape[0] == 1 and size <= places.size:
             columns = np.zeros((size, weight.shape[0]), np.float32)
             np.add.at(columns, places[places >= 0], weight.T[places >= 0])

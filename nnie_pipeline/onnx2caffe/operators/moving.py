@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from nnie_pipeline.onnx2caffe.graph import Graph, Index, Move, Node
 from nnie_pipeline.onnx2caffe.moves import Places
 from nnie_pipeline.onnx2caffe.operators.windows import set_window
 
+_REST = "/rest"
 Change = Callable[[Index], Index]
 Refusal = tuple[str, str]
 """Why NNIE's Caffe does not have it, and what to change in the model."""
@@ -141,13 +143,40 @@ def _deconvolution(graph: Graph, node: Node, name: str, move: Move, blocks: Plac
 
 def _slice(graph: Graph, node: Node, name: str, move: Move, range_: moves.Cut) -> None:
     """A Slice: for what no convolution can cut, because the tops that nobody reads become
-    outputs of the network."""
-    length = move.shape[range_.axis]
-    points = [x for x in (range_.start, range_.end) if 0 < x < length]
+    outputs of the network. So a further cut takes such a top where it lies in one."""
+    axis, start, end = range_.axis, range_.start, range_.end
+    source = (move.blob, 0, move.shape[axis])
+    for blob, low, high in _rests(graph, move.blob, axis, 0, move.shape[axis]):
+        if low <= start and end <= high:
+            source = (blob, low, high)
+    blob, low, high = source
+    if (low, high) == (start, end):
+        graph.blobs[name] = blob
+        return
     param = LayerParameter()
-    param.slice_param.axis = range_.axis
-    param.slice_param.slice_point.extend(points)
-    tops = [f"{name}_rest", name] if range_.start else [name]
-    if range_.end < length:
-        tops.append(f"{name}_rest")
-    graph.add(node, "Slice", [move.blob], params=param, tops=tops)
+    param.slice_param.axis = axis
+    param.slice_param.slice_point.extend(x - low for x in (start, end) if low < x < high)
+    tops = [name]
+    if start > low:
+        tops.insert(0, f"{name}{_REST}")
+    if end < high:
+        tops.append(f"{name}{_REST}")
+    graph.add(node, "Slice", [blob], params=param, tops=tops)
+
+
+def _rests(
+    graph: Graph, blob: str, axis: int, start: int, end: int
+) -> Iterator[tuple[str, int, int]]:
+    """Tops of the Slices of `blob`, or of Slices of these, that nothing reads yet."""
+    named = {v for k, v in graph.blobs.items() if not k.endswith(_REST)}
+    for layer in graph.net.layers:
+        param = layer.params.slice_param
+        if layer.type != "Slice" or layer.bottoms != [blob] or param.axis != axis:
+            continue
+        points = [start, *(start + x for x in param.slice_point), end]
+        for top, (low, high) in zip(layer.tops, itertools.pairwise(points), strict=True):
+            read = any(top in x.bottoms for x in graph.net.layers)
+            if read:
+                yield from _rests(graph, top, axis, low, high)
+            elif top not in named:
+                yield top, low, high
