@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SIZE = re.compile(r"([0-9]+)(?:[xX]([0-9]+))?")
+_SIZE = re.compile(r"([0-9]{1,9})(?:[xX]([0-9]{1,9}))?")
 _LARGEST_SIDE = 4096
 _LONGEST_LINE = 1000
 _ENVIRONMENT = frozenset(

@@ -27,6 +27,9 @@ def command(
     ] = None,
     chip: Annotated[str, typer.Option(help="the chip to check for")] = "hi3516dv300",
     build: Annotated[Path, typer.Option(help="folder for all builds")] = Path("build"),
+    allow_gray: Annotated[
+        bool, typer.Option("--allow-gray", help="calibrate on gray pictures only")
+    ] = False,
 ) -> None:
     """Run every stage, from weights to the report; stages that are up to date are left out."""
     from nnie_pipeline.chips.chip import find_chip
@@ -34,6 +37,7 @@ def command(
     from nnie_pipeline.cli.common import existing_file, fail, names_of
     from nnie_pipeline.cli.progress import progress_bar
     from nnie_pipeline.errors import InputError
+    from nnie_pipeline.mapper.cfg import normalisation
     from nnie_pipeline.stages.run import Job, run_all
     from nnie_pipeline.zoo.spec import load_spec, zoo_names
 
@@ -47,6 +51,8 @@ def command(
     if kept and tuple(kept) != spec.outputs:
         # The head reads the spec's own outputs.
         spec = spec.model_copy(update={"outputs": tuple(kept), "head": None})
+    # What no cfg can say is told now, not after half of the stages.
+    normalisation(spec.input.mean, spec.input.scale)
     find_chip(chip)
     if weights is not None:
         existing_file(weights, "weights")
@@ -69,6 +75,7 @@ def command(
     job = Job(
         spec, lambda: translate.input_spec(spec), chosen, folder, chip, weights, images,
         pictures, lambda: translate.head(spec), tell, progress_bar,
+        allow_gray,
     )  # fmt: skip
     found, worked = run_all(job)
     if not worked:

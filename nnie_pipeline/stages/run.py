@@ -42,6 +42,7 @@ class Job:
     head: Callable[[], Any]
     say: Say
     bar: Bar
+    allow_gray: bool = False
 
     def path(self, *parts: str) -> Path:
         """A place in the build folder."""

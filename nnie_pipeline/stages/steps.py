@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -101,8 +102,9 @@ def _check(job: Job) -> str:
 def _calibrate(job: Job) -> str:
     with job.bar("pictures") as progress:
         result = write_set(
-            job.pictures(), job.input(), job.size, job.path("calibration"), progress=progress
-        )
+            job.pictures(), job.input(), job.size, job.path("calibration"),
+            allow_gray=job.allow_gray, progress=progress,
+        )  # fmt: skip
     gray = f", {len(result.gray)} gray" if result.gray else ""
     return f"{len(result.pictures)} pictures, {result.input.geometry}, {result.input.colour}{gray}"
 
@@ -155,7 +157,7 @@ def _compare(job: Job) -> str:
             assert worst is not None
             lines.append(
                 f"{bits} bit: {below} of {len(found.layers)} layers under {found.threshold}, "
-                f"worst {worst.cosine:.4f} ({worst.name})"
+                f"worst {math.floor(worst.cosine * 1e4) / 1e4:.4f} ({worst.name})"
             )
     return "; ".join(lines)
 

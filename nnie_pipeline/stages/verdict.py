@@ -34,6 +34,10 @@ def verdict(findings: list[dict[str, Any]], evaluation: dict[str, Any] | None) -
     missed = [_missed(x) for x in bars if not x["passed"]]
     counts = Counter(x["id"] for x in findings if x["severity"] == "warning")
     warnings = [f"{number} x {rule}" for rule, number in counts.items()]
+    if evaluation is not None and not bars:
+        warnings.append(
+            "on no picture does the ONNX model find exactly one thing: nothing is judged"
+        )
     if errors or missed:
         return Verdict("not ready", (*errors, *missed, *warnings))
     if warnings:

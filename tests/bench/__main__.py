@@ -28,6 +28,7 @@ def main() -> None:
     rows += networks.measure()
     rows += conversions.measure()
     for row in rows:
+        row["held"] = _held(row)
         sys.stdout.write(_line(row) + "\n")
     write_text(Path("bench.json"), to_json({"rows": rows}))
 
@@ -48,7 +49,20 @@ def _line(row: Row) -> str:
         parts.append(f"(at most {row['limit_s']:g} s)")
     if "limit_megabytes" in row:
         parts.append(f"(at most {row['limit_megabytes']:g} MB)")
+    if not row["held"]:
+        parts.append("MISSED")
     return "  ".join(parts)
+
+
+def _held(row: Row) -> bool:
+    """Whether the row keeps all limits it names."""
+    at_most = (
+        ("ours_s", "limit_s"),
+        ("megabytes", "limit_megabytes"),
+        ("times_the_peer", "limit_times"),
+    )
+    kept = all(float(row[x]) <= float(row[limit]) for x, limit in at_most if limit in row)
+    return kept and float(row.get("ratio", 0)) >= float(row.get("least_ratio", 0))
 
 
 if __name__ == "__main__":
