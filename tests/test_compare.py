@@ -166,6 +166,8 @@ def test_values_whose_files_would_have_one_name(tmp_path: Path) -> None:
     assert len({x.lower() for x in files}) == len(files)
     assert all(x.isascii() and len(x) < 200 and not x.startswith(".") for x in files)
     assert [x.blob for x in found.blobs] == names
+    # A name that can be a file's is, whatever stood before it.
+    assert files[names.index("a_b")] == "a_b.npy"
 
 
 def test_a_blob_whose_own_name_has_an_at_sign(tmp_path: Path) -> None:
@@ -350,7 +352,9 @@ def test_the_threshold_itself_is_not_below(net: Net, tmp_path: Path) -> None:
     found = compare(left, right, 1.0)
     worst = found.worst
     assert worst is not None
-    assert compare(left, right, worst.cosine).first_below is None
+    at_worst = compare(left, right, worst.cosine)
+    assert at_worst.first_below is None
+    assert at_worst.to_json()["below"] == 0
     assert compare(left, right, math.nextafter(worst.cosine, 2)).first_below is not None
 
 

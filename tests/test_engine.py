@@ -386,6 +386,20 @@ def test_an_input_may_be_asked_for() -> None:
     np.testing.assert_array_equal(found["x"], np.maximum(inputs["data"], 0))
 
 
+def test_weights_without_weight_do_not_slow_the_engine_down() -> None:
+    """Denormal weights count as 0, and only they; nothing else in the process changes."""
+    text = header(1, 3, 1, 1) + layer("Scale", "x", "data")
+    smallest = 2.0**-126
+    net = net_of(
+        text, {"x": [[smallest, np.nextafter(np.float32(smallest), np.float32(0)), -1e-40]]}
+    )
+    assert net.layers[0].weights[0].all()
+    x = np.full((1, 3, 1, 1), 2.0**100, np.float32)
+    assert Session(net).run({"data": x})["x"].ravel().tolist() == [2.0**-26, 0, 0]
+    assert net.layers[0].weights[0].all()
+    assert np.array([1e-45], np.float32).astype(np.float64)[0] > 0
+
+
 def test_inputs_are_checked() -> None:
     session = Session(net_of(header(1, 2, 6, 6) + layer("ReLU", "x", "data")))
     with pytest.raises(InputError, match=r"input data is \[1, 2, 6, 6\]; it is missing"):

@@ -632,12 +632,12 @@ def test_outputs_that_are_read_are_marked_for_the_file(tmp_path: Path) -> None:
 
 
 def test_a_mark_survives_shortening() -> None:
-    long = "a/scope/with/a/very_long_name/in/front/of/block"
     text = header(1, 2, 4, 4)
     value = "data"
     for i in range(3):
-        text += conv(f"{long}{i}/behind", value, 2, top=f"{long}{i}/behind")
-        value = f"{long}{i}/behind"
+        name = f"a/scope/of/a/long/name/in/front/{i}/of/a/long/name/behind"
+        text += conv(name, value, 2)
+        value = name
     net, _ = random_net(text)
     net.outputs = [x.tops[0] for x in net.layers]
     after, changes = applied(names, net)
@@ -769,6 +769,24 @@ def test_a_chain_in_place_in_the_file_survives_without_merging(tmp_path: Path) -
     assert result.names == {}
 
 
+def test_a_value_read_before_it_is_overwritten_keeps_its_reader(tmp_path: Path) -> None:
+    """The order of the outputs moves the pooling behind the ReLU that overwrote its bottom."""
+    text = (
+        header(1, 2, 4, 4)
+        + conv("conv", "data", 3, top="a")
+        + layer("Pooling", "pool", "a", "", "pooling_param { kernel_size: 2 stride: 2 }")
+        + layer("ReLU", "relu", "a", "a")
+        + conv("last", "a", 2)
+    )
+    net, _ = random_net(text)
+    net.outputs = ["last", "pool"]
+    result = rewrite(net, runner())
+    assert [x.name for x in result.net.layers] == ["conv", "relu", "last", "pool"]
+    again = read_back(result.net, tmp_path)
+    assert again.outputs == net.outputs
+    assert moved(net, again) == 0
+
+
 def broken(change: Callable[[Net], None], lines: list[str]) -> Pass:
     def apply(net: Net) -> Changes:
         change(net)
@@ -780,6 +798,11 @@ def broken(change: Callable[[Net], None], lines: list[str]) -> Pass:
 def other_weight(net: Net) -> None:
     entry = net.layers[0]
     entry.weights = [entry.weights[0] * np.float32(1.001), *entry.weights[1:]]
+
+
+def slightly_other_weight(net: Net) -> None:
+    entry = net.layers[0]
+    entry.weights = [entry.weights[0] * np.float32(1.00001), *entry.weights[1:]]
 
 
 def other_layer(net: Net) -> None:
@@ -794,7 +817,9 @@ def other_order(net: Net) -> None:
     net.outputs.reverse()
 
 
-@pytest.mark.parametrize("change", [other_weight, other_layer, lost_output, other_order])
+@pytest.mark.parametrize(
+    "change", [other_weight, slightly_other_weight, other_layer, lost_output, other_order]
+)
 @pytest.mark.parametrize("lines", [["something changed"], []])
 def test_a_broken_pass_is_caught(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[Net], None], lines: list[str]
