@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from nnie_pipeline.report import formats, page, pictures, plot
-from nnie_pipeline.report.records import Compared8
+from nnie_pipeline.report.records import Compared8, EvaluatedPicture
+from nnie_pipeline.report.sections import detections
 from nnie_pipeline.report.texts import Texts
 from tests import browser
 
@@ -251,6 +252,20 @@ def test_detections_of_the_dumped_picture_and_of_the_crowd_are_shown(folder: Pat
             assert f"{entry['name']} {name} {result} {numbers} " in table
 
 
+def test_a_crowd_is_shown_once_and_one_face_is_no_crowd() -> None:
+    def picture(name: str, faces: int) -> EvaluatedPicture:
+        return EvaluatedPicture(
+            name=name, judged=False, counts={"onnx": faces}, drawn={}, differences={}
+        )
+
+    one, many, last = picture("one", 1), picture("many", 7), picture("last", 9)
+    assert detections.chosen(()) == []
+    assert detections.chosen((one, many)) == [many]
+    assert detections.chosen((many, one)) == [one, many]
+    assert detections.chosen((one, picture("none", 0))) == [picture("none", 0)]
+    assert detections.chosen((many, last)) == [last]
+
+
 def test_a_missed_bar_is_shown_as_failed(folder: Path) -> None:
     evaluated = record(folder, "evaluate/evaluate.json")
     bar = next(x for x in evaluated["bars"] if x["run"] == "16")
@@ -444,6 +459,24 @@ def test_a_page_of_a_deep_network_stays_small(folder: Path) -> None:
     text = parsed(folder).text
     assert "4000 more are in check/check.json" in text
     assert (folder / "report.html").stat().st_size < LARGEST_PAGE
+
+
+def test_many_findings_are_counted_by_rule(folder: Path) -> None:
+    found = [
+        {"id": f"rule{i % 2}", "layer": f"layer{i}", "severity": "warning", "message": f"m{i}",
+         "fix": f"mend{i % 2}"}
+        for i in range(41)
+    ]  # fmt: skip
+    change(folder, "check/check.json", {"chip": "hi3516dv300", "findings": found})
+    text = parsed(folder, "ready with warnings").text
+    assert "Warnings (41)" in text
+    assert "rule0 21 layer0 : m0 mend0 " in text
+    assert "rule1 20 layer1 : m1 mend1 " in text
+    assert all(f"rule{i % 2} layer{i} m{i} mend{i % 2} " in text for i in range(41))
+    change(folder, "check/check.json", {"chip": "hi3516dv300", "findings": found[:9]})
+    text = parsed(folder, "ready with warnings").text
+    assert "Warnings (9)" in text
+    assert "Times" not in text
 
 
 def test_every_sentence_is_used_and_every_used_one_is_there() -> None:

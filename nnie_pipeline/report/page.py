@@ -67,7 +67,7 @@ def write_report(folder: Path, status: str, reasons: Sequence[str]) -> None:
     `status` is "ready", "ready with warnings" or "not ready"; `reasons` stand below it.
 
     Raises:
-        InputError: there is no such folder, or the page cannot be written.
+        InputError: the page cannot be written.
     """
     files.write_text(folder / NAME, page(folder, status, reasons))
 

@@ -43,7 +43,7 @@ def _findings(build: Build, t: Texts) -> list[Tile]:
         return []
     found = [x.severity for x in record.findings]
     errors, warnings, hints = (found.count(x) for x in ("error", "warning", "hint"))
-    level = "bad" if errors else "warning" if warnings else "good"
+    level = "bad" if errors else "good"
     note = t("verdict.findings_note", warnings=warnings, hints=hints)
     return [Tile(t("verdict.errors"), formats.count(errors), note, level, "findings")]
 
