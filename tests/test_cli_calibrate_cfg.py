@@ -55,7 +55,7 @@ def test_from_pictures_to_cfg_files(work: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("retinafaze",), "did you mean retinaface?"),
+        (("retinafaze",), "did you mean retinaface"),
         (("retinaface", "--size", "641"), "use 640 or 672"),
         (("retinaface", "--images", "nowhere"), "picture folder nowhere: found nothing there"),
         (("retinaface", "--images", "empty"), "picture folder empty holds no pictures"),

@@ -33,8 +33,8 @@ from nnie_pipeline.onnx2caffe.operators.windows import need_picture
 def resize(graph: Graph, node: Node) -> None:
     """Deconvolution for whole factors up, Convolution for whole factors down.
 
-    Nearest repeats or takes pixels; linear weighs them, with a Scale for the border. Other
-    factors, align_corners by a factor that is not whole, cubic and antialias are refused.
+    Nearest repeats or takes pixels; linear weighs them, with a Scale for the border. Refused
+    are other factors (align_corners: distances), cubic, and antialias downwards.
     """
     source = graph.shape(node, node.inputs[0])
     target = graph.shape(node, node.outputs[0])
