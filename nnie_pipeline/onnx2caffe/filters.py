@@ -166,7 +166,8 @@ def _line(
     first = int(offsets.min())
     taps = np.arange(kernel)[:, None] * dilation + (offsets - first)
     common = int(np.gcd.reduce(taps, axis=None)) or 1
-    strides = (stride, LARGEST) if count == 1 and stride < LARGEST else (stride,)
+    # A single window may have any stride; a longer one leaves it alone on a long axis.
+    strides = {stride, max(stride, min(size, LARGEST))} if count == 1 else {stride}
     for step in range(common, 0, -1):
         if common % step:
             continue

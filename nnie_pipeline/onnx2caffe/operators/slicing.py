@@ -8,7 +8,7 @@ import numpy as np
 
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
 from nnie_pipeline.onnx2caffe.graph import Graph, Index, Node, converts
-from nnie_pipeline.onnx2caffe.operators.moving import rearrange
+from nnie_pipeline.onnx2caffe.operators.moving import Refusal, rearrange
 
 _MOST_TOPS = 32
 
@@ -20,7 +20,7 @@ def slice_(graph: Graph, node: Node) -> None:
     Ranges and strides of channels, rows and columns; channels also in reverse. A Slice, whose
     unread rest is an output of the network, only cuts what no kernel of 255 reaches.
     """
-    rank = len(graph.shape(node, node.inputs[0]))
+    shape = list(graph.shape(node, node.inputs[0]))
     if "starts" in node.attributes:
         starts, ends = node.attributes["starts"], node.attributes["ends"]
         axes, steps = node.get("axes", range(len(starts))), [1] * len(starts)
@@ -29,28 +29,32 @@ def slice_(graph: Graph, node: Node) -> None:
         starts, ends, axes, steps = ([] if x is None else x.tolist() for x in given)
         axes = axes or range(len(starts))
         steps = steps or [1] * len(starts)
-    ranges = [slice(None)] * rank
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        ranges[axis % rank] = slice(start, end, step)
-    cut = tuple(ranges)
-    rearrange(
-        graph,
-        node,
-        lambda x: x[cut],
-        (
-            f"it takes {_text(cut)}, NNIE cuts ranges and strides of channels, rows and columns",
-            "cut in an order that a strided convolution reads (no reversed rows or columns), or "
-            "on the CPU",
-        ),
-    )
+    # An axis at a time, for what no layer cuts at once; what one does cut is still one layer.
+    source, last = node.inputs[0], node.outputs[0]
+    for i, (start, end, given_axis, step) in enumerate(zip(starts, ends, axes, steps, strict=True)):
+        output = last if i == len(starts) - 1 else f"{last}/{i}"
+        axis = given_axis % len(shape)
+        cut = (*(slice(None),) * axis, slice(start, end, step))
+        shape[axis] = len(range(shape[axis])[cut[axis]])
+        graph.shapes[output] = tuple(shape)
+        refusal = (
+            f"it takes {start}:{end}:{step} of axis {axis}, NNIE cuts ranges and strides of "
+            "channels, rows and columns of at most 4 axes",
+            "cut as a strided convolution reads (no reversed rows or columns), or on the CPU",
+        )
+        _cut(graph, node, cut, refusal, source, output)
+        source = output
 
 
-def _text(cut: tuple[slice, ...]) -> str:
-    def part(r: slice) -> str:
-        ends = ["" if x is None else str(x) for x in (r.start, r.stop)]
-        return ":".join(ends if r.step in (None, 1) else [*ends, str(r.step)])
-
-    return f"[{', '.join(map(part, cut))}]"
+def _cut(
+    graph: Graph,
+    node: Node,
+    cut: tuple[slice, ...],
+    refusal: Refusal,
+    source: str,
+    output: str,
+) -> None:
+    rearrange(graph, node, lambda x: x[cut], refusal, output=output, source=source)
 
 
 @converts("Split")
@@ -77,15 +81,15 @@ def split(graph: Graph, node: Node) -> None:
         blob = graph.blob(node, node.inputs[0])
         graph.add(node, "Slice", [blob], params=param, tops=node.outputs)
         return
+    refusal = (
+        f"it splits axis {axis} of {len(source)}, NNIE cuts channels, rows and columns of at most "
+        "4 axes",
+        "split on the CPU",
+    )
     for output, (start, end) in zip(node.outputs, itertools.pairwise(points), strict=True):
         if output in graph.read:
             cut = (*(slice(None),) * axis, slice(start, end))
-            refusal = (
-                f"it splits axis {axis} of {len(source)}, NNIE cuts channels, rows and columns "
-                "of at most 4 axes",
-                "split on the CPU",
-            )
-            rearrange(graph, node, lambda x, cut=cut: x[cut], refusal, output)  # type: ignore[misc]
+            _cut(graph, node, cut, refusal, node.inputs[0], output)
 
 
 @converts("Gather")
