@@ -139,6 +139,14 @@ def test_lrn_as_its_formula() -> None:
             "no layer for the length of a vector", "normalise it on the CPU",
         ),
         (
+            [node("ReduceL1", "x", "y", axes=[1])], {},
+            "no layer for the length of a vector", "normalise it on the CPU",
+        ),
+        (
+            [node("ReduceSumSquare", "x", "y", axes=[1])], {},
+            "no layer for the length of a vector", "normalise it on the CPU",
+        ),
+        (
             [node("InstanceNormalization", "x s s", "y")], {"s": np.ones(3, np.float32)},
             "3 factors for 4 channels", "export the model again",
         ),
