@@ -97,7 +97,7 @@ def _find_outputs(fixed: FixedModel) -> tuple[list[str], list[Cut], list[Refused
     wanted = [x.name for x in fixed.folded.graph.output]
     kept, cuts = find_cuts(graph, nodes, errors, wanted)
     graph.net.outputs = [graph.blobs[x] for x in kept]
-    _drop_unused(graph.net)
+    graph.net.drop_unused()
     if not any(x.weights for x in graph.net.layers):
         first = next(iter(refused.values()), "its outputs do not depend on its input")
         raise NotExpressibleError(
@@ -113,7 +113,7 @@ def _convert_all(name: str, fixed: FixedModel) -> Conversion:
     net = graph.net
     kept = {x.name: _output(graph, x.name) for x in fixed.folded.graph.output}
     net.outputs = list(dict.fromkeys(kept.values()))
-    _drop_unused(net)
+    net.drop_unused()
     marked = net.mark_outputs()
     return Conversion(net, {k: marked.get(v, v) for k, v in kept.items()}, fixed)
 
@@ -169,14 +169,3 @@ def _output(graph: Graph, name: str) -> str:
             f"output {name} is the network's input itself; leave it out with --outputs"
         )
     return blob
-
-
-def _drop_unused(net: Net) -> None:
-    """Remove layers that no output needs (a Caffe blob that nobody reads would be an output)."""
-    needed = set(net.outputs)
-    kept = []
-    for layer in reversed(net.layers):
-        if needed.intersection(layer.tops):
-            needed.update(layer.bottoms)
-            kept.append(layer)
-    net.layers = kept[::-1]
