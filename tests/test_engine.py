@@ -13,7 +13,7 @@ from nnie_pipeline.caffe.caffe_pb2 import LayerParameter, NetParameter
 from nnie_pipeline.caffe.files import caffe_names, read_net
 from nnie_pipeline.caffe.net import Layer, Net
 from nnie_pipeline.caffe.shapes import layer_shapes
-from nnie_pipeline.engine import to_onnx
+from nnie_pipeline.engine import choice, to_onnx
 from nnie_pipeline.engine.onnxruntime_engine import Session, all_values, open_session
 from nnie_pipeline.errors import InputError
 from tests import caffe_reference
@@ -467,3 +467,12 @@ def test_a_real_network_equals_the_slow_reference(shared: Path) -> None:
     assert len(found) == 9
     for output, array in found.items():
         assert error_of(expected[output], array) < 1e-4, output
+
+
+def test_an_engine_is_chosen_by_its_name() -> None:
+    net = net_of(header(1, 2) + layer("ReLU", "x", "data"))
+    x = np.array([[-1, 2]], np.float32)
+    made = choice.session(choice.ENGINES[0], net, ["x"])
+    assert made.run({"data": x})["x"].tolist() == [[0, 2]]
+    with pytest.raises(InputError, match="no engine caffe2; choose onnxruntime or pycaffe"):
+        choice.session("caffe2", net)

@@ -1,0 +1,38 @@
+"""Which engine runs a network: onnxruntime, always installed, or the real Caffe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from nnie_pipeline.caffe.net import Array, Net
+from nnie_pipeline.errors import InputError
+
+ENGINES = ("onnxruntime", "pycaffe")
+"""The names of the engines; the first is the default."""
+
+
+class Session(Protocol):
+    """A network ready to run."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The wanted values for `inputs`: float32 arrays with the shapes of the `Net`."""
+
+
+def session(engine: str, net: Net, values: Sequence[str] | None = None) -> Session:
+    """A session of the engine called `engine`; `values` names what a run gives back (default:
+    the outputs of `net`).
+
+    Raises:
+        InputError: no engine has that name, pycaffe is not built, or the engine cannot run a
+            layer of `net`.
+    """
+    if engine == "onnxruntime":
+        from nnie_pipeline.engine import onnxruntime_engine
+
+        return onnxruntime_engine.Session(net, values)
+    if engine == "pycaffe":
+        from nnie_pipeline.engine import pycaffe_engine
+
+        return pycaffe_engine.Session(net, values)
+    raise InputError(f"there is no engine {engine}; choose {' or '.join(ENGINES)}")
