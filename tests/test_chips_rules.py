@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from nnie_pipeline.caffe.files import read_net
+from nnie_pipeline.caffe.files import read_net, write_net
 from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.chips import conditions, table
-from nnie_pipeline.chips.check import Finding, check, check_text
+from nnie_pipeline.chips.check import Finding, check, check_files, check_text
 from nnie_pipeline.chips.chip import chip_names
+from nnie_pipeline.chips.lines import name_lines
 from nnie_pipeline.chips.rule import rules
 from nnie_pipeline.chips.segments import Segment, segments
 from nnie_pipeline.cli import check as check_command
@@ -163,9 +165,24 @@ CASES = [
     Case("upsample-fields", net(upsample("scale_h: 2 scale_w: 2")), net(upsample("scale: 2"))),
     Case("upsample-mask", net(layer("ReLU", name="m"), upsample(bottom="data m")), net(UNPOOLING)),
     Case("upsample-mask", net(upsample(bottom="data data")), net(UNPOOLING)),
+    Case("ignored-field",
+         net(layer("Eltwise", "eltwise_param { stable_prod_grad: false }", bottom="data data")),
+         net(layer("Eltwise", "eltwise_param { operation: PROD }", bottom="data data"))),
+    Case("ignored-field",
+         net(layer("LSTM", "recurrent_param { num_output: 8 debug_info: true }", bottom="data c"),
+             data="4 1 8", c="4 1"), net(lstm(), **SEQUENCE)),
+    Case("passthrough-focus",
+         net(layer("PassThrough",
+                   "pass_through_param { num_output: 12 block_height: 2 block_width: 2 }")),
+         net(conv("num_output: 3", name="c"),
+             layer("PassThrough",
+                   "pass_through_param { num_output: 12 block_height: 2 block_width: 2 }",
+                   bottom="c"))),
     Case("dropout", net(layer("Dropout")), net(layer("ReLU"))),
     Case("shape-mismatch", net(conv("kernel_size: 33")), net(conv("kernel_size: 32"))),
     Case("map-width", net(data="1 16 8 4097"), net(data="1 16 8 4096")),
+    Case("map-width", net(pool("kernel_size: 2 stride: 2"), data="1 16 8 4098"),
+         net(pool("kernel_size: 2 stride: 2"), data="1 3 8 4098")),
     Case("conv-num-output", net(conv("num_output: 32769")), net(conv("num_output: 32768"))),
     Case("window-kernel", net(conv("kernel_h: 1 kernel_w: 256"), data="1 3 300 300"),
          net(conv("kernel_h: 1 kernel_w: 255"), data="1 3 300 300")),
@@ -391,6 +408,17 @@ CASES = [
          net(layer("InnerProduct", "inner_product_param { num_output: 4 }", "i"), conv(bottom="i")),
          net(layer("InnerProduct", "inner_product_param { num_output: 4 }", "i"),
              layer("Sigmoid", bottom="i"))),
+    Case("after-inner-product",
+         net(layer("InnerProduct", "inner_product_param { num_output: 4 }", "i"),
+             layer("Dropout", name="d", bottom="i"), layer("LRN", bottom="d")),
+         net(layer("InnerProduct", "inner_product_param { num_output: 4 }", "i"),
+             layer("Dropout", name="d", bottom="i"), layer("ReLU", bottom="d"))),
+    Case("after-recurrent", net(lstm("l"), layer("Dropout", name="d", bottom="l"),
+                                layer("Softmax", bottom="d"), **SEQUENCE),
+         net(lstm("l"), layer("Dropout", name="d", bottom="l"), layer("ReLU", bottom="d"),
+             **SEQUENCE)),
+    Case("after-recurrent", net(lstm("l"), layer("Softmax", bottom="l"), **SEQUENCE),
+         net(lstm("l"), layer("Softmax", name="x_cpu", bottom="l"), **SEQUENCE)),
     Case("after-recurrent", net(lstm("l"), layer("Softmax", bottom="l"), **SEQUENCE),
          net(lstm("l"), layer("Sigmoid", bottom="l"), **SEQUENCE)),
     Case("after-roi", net(roi("r"), roi(bottom="r rois"), rois=ROIS),
@@ -426,6 +454,9 @@ CASES = [
          net(layer("ReLU", top="a"), layer("ReLU", name="y", top="b"))),
     Case("name-ascii", net(layer("ReLU", name="schicht\u00e4")), net(layer("ReLU", name="~!a"))),
     Case("name-ascii", net(layer("ReLU").replace('"x"', '"x y"')), net(layer("ReLU", name="x_y"))),
+    Case("name-dump-collision",
+         net(layer("ReLU", name="a/b"), layer("ReLU", name="a_b")),
+         net(layer("ReLU", name="a/b"), layer("ReLU", name="a_c"))),
     Case("name-slash", net(layer("ReLU", name="inception/relu")), net(layer("ReLU", name="a_b"))),
     Case("marker-report-custom",
          between(custom(TWO_DIMS * 2, name="b", bottom="a", top="b t_report")),
@@ -588,6 +619,35 @@ def test_layers_on_the_cpu_have_no_nnie_limits(tmp_path: Path) -> None:
     assert "window-kernel" not in {x.id for x in found(tmp_path, wide)}
 
 
+def test_one_finding_counts_all_small_slopes(tmp_path: Path) -> None:
+    network = read(tmp_path, net(layer("PReLU"), data="1 5 8 8"))
+    network.find("x").weights = [np.array([0.25, 1e-5, -3e-6, 0, 1.3e-4], np.float32)]
+    small = [x for x in check(network) if x.id == "coefficient-small"]
+    assert [x.message for x in small] == [
+        "2 of 5 values (slope 2: -3e-06, the smallest) are below 0.000122 (half of Q20.12's step "
+        "1/4096) and become 0"
+    ]
+    network.find("x").weights = [np.array([1e6, 1, -2e6, 1, 1], np.float32)]
+    (large,) = [x for x in check(network) if x.id == "coefficient-range"]
+    assert large.message == "slope 2 is -2e+06 (and 1 more values); NNIE takes -524288 to 524288"
+
+
+def test_findings_have_the_line_of_the_layer(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'name: "x"  # name: "wide"\ninput: "data"\ninput_shape { dim: 1 dim: 1 dim: 8 dim: 8 }\n'
+        'layer { # name: "wide"\n  type: "Convolution" bottom: "data" top: "wide"\n'
+        '  param { name: "wide" }\n  name: "wide"\n'
+        "  convolution_param { num_output: 40000 kernel_size: 1 }\n}\n"
+    )
+    lines = {x.id: x.line for x in check_files(path, None, NEW_CHIP)}
+    assert lines["conv-num-output"] == 7
+    assert lines["input-gray"] == 2
+    assert name_lines('layers { name: \'a"b\' } layer { name: "c }" }\nlayer{name:"d"}') == {
+        'a"b': 1, "c }": 1, "d": 2
+    }  # fmt: skip
+
+
 def test_nearest_upsample_depends_on_the_generation(tmp_path: Path) -> None:
     text = net(upsample("scale: 2"))
     severity = {
@@ -730,8 +790,35 @@ def test_command_prints_json_only(tmp_path: Path) -> None:
     status, output = run(str(path), "--json", "--chip", "HI3516CV500")
     assert status == 1
     findings = json.loads(output)["findings"]
-    assert {"id", "layer", "severity", "message", "fix"} == set(findings[0])
+    assert {"id", "layer", "severity", "message", "fix", "line"} == set(findings[0])
     assert "window-stride" in {x["id"] for x in findings}
+
+
+def test_command_lists_errors_first_and_a_rule_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    path = tmp_path / "net.prototxt"
+    odd = [conv("stride: 3", f"c{i}", "data" if i == 0 else f"c{i - 1}") for i in range(3)]
+    path.write_text(net(*odd, conv("stride: 256", "last", "c2"), data="1 3 90 90"))
+    status, output = run(str(path))
+    assert status == 1
+    rules = re.findall(r"(error|warning|hint) ([a-z]+-[a-z-]+)", output)
+    assert rules[0] == ("error", "window-stride")
+    assert len(rules) == len(set(rules))
+    assert [x for x, _ in rules] == sorted((x for x, _ in rules), key=["error", "hint"].index)
+    assert "last (6): stride_h is 256" in " ".join(output.split())
+
+
+def test_command_reads_the_weights(tmp_path: Path) -> None:
+    network = read(tmp_path, net(layer("PReLU"), data="1 2 8 8"))
+    network.find("x").weights = [np.array([0.25, 1e-5], np.float32)]
+    files = tmp_path / "x.prototxt", tmp_path / "x.caffemodel"
+    write_net(network, *files)
+    for count in (1, 2):
+        _, output = run(*map(str, files[:count]), "--json")
+        ids = {x["id"] for x in json.loads(output)["findings"]}
+        assert ("coefficient-small" in ids) == (count == 2)
 
 
 def test_command_says_what_is_wrong_with_its_input(tmp_path: Path) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from nnie_pipeline.caffe.net import Layer, Net
+from nnie_pipeline.caffe.files import read_net
+from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.chips import conditions_layers, conditions_net, conditions_types
 from nnie_pipeline.chips.chip import DEFAULT_CHIP, find_chip
 from nnie_pipeline.chips.conditions import LAYER_CONDITIONS, NET_CONDITIONS, Values
 from nnie_pipeline.chips.declared import followers, over_limit, written
+from nnie_pipeline.chips.lines import name_lines
 from nnie_pipeline.chips.quantities import UnknownShapeError
 from nnie_pipeline.chips.rule import SEVERITIES, Rule, rules
-from nnie_pipeline.chips.segments import CPU_TYPES, on_cpu
+from nnie_pipeline.chips.segments import is_marked_cpu
 from nnie_pipeline.chips.view import Place, View, view_of
 
 CONDITION_MODULES = (conditions_layers, conditions_net, conditions_types)
@@ -31,13 +34,15 @@ _OLD_FORMS = {
 @dataclass(frozen=True)
 class Finding:
     """A rule that a layer breaks: the rule's id, the layer (or input), the severity (error,
-    warning, hint), what was found with the numbers compared, and what to do."""
+    warning, hint), what was found with the numbers compared, and what to do. `line` is where the
+    prototxt names the layer; 0: not known."""
 
     id: str
     layer: str
     severity: str
     message: str
     fix: str
+    line: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -64,6 +69,21 @@ def check(net: Net, chip: str = DEFAULT_CHIP) -> list[Finding]:
     return [finding for _, _, finding in found]
 
 
+def check_files(prototxt: Path, caffemodel: Path | None, chip: str) -> list[Finding]:
+    """Every rule that the files break on `chip`, old forms first, with the layers' lines.
+
+    Without `caffemodel` the rules on weights (PReLU's slopes, CReLU's scales) are not checked.
+
+    Raises:
+        InputError: the chip is not known, or a file cannot be read.
+    """
+    net = read_net(prototxt, caffemodel)
+    text = prototxt.read_text(encoding="utf-8-sig")
+    lines = name_lines(text)
+    found = [replace(x, line=lines.get(x.layer, 0)) for x in check(net, chip)]
+    return check_text(text) + found
+
+
 def check_text(prototxt: str) -> list[Finding]:
     """Old forms in the text of a prototxt that reading it into a `Net` already mends.
 
@@ -76,7 +96,8 @@ def check_text(prototxt: str) -> list[Finding]:
     for rule_id, pattern in _OLD_FORMS.items():
         if match := pattern.search(bare):
             line = bare.count("\n", 0, match.start()) + 1
-            findings.append(_finding(by_id[rule_id], "", {"line": line}))
+            found = _finding(by_id[rule_id], "", {"line": line})
+            findings.append(replace(found, line=line))
     return findings
 
 
@@ -90,7 +111,7 @@ def _broken(rule: Rule, view: View) -> Iterator[tuple[int, str, Values]]:
             yield index, layer, values
         return
     for place in view.places:
-        if rule.concerns(place.layer.type) and (rule.cpu or not _is_marked_cpu(place.layer)):
+        if rule.concerns(place.layer.type) and (rule.cpu or not is_marked_cpu(place.layer)):
             for values in _breaches(rule, view, place):
                 yield place.index, place.layer.name, values
 
@@ -105,10 +126,6 @@ def _breaches(rule: Rule, view: View, place: Place) -> list[Values]:
         return [] if condition is None else list(condition(view, place))
     except UnknownShapeError:
         return []
-
-
-def _is_marked_cpu(layer: Layer) -> bool:
-    return on_cpu(layer) and layer.type not in CPU_TYPES
 
 
 def _finding(rule: Rule, layer: str, values: Values) -> Finding:

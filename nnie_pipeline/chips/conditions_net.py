@@ -99,6 +99,17 @@ def _name_collision(view: View) -> Iterable[tuple[int, Values]]:
             yield index, {"blob": name, "other": other, "cut": cut, "limit": limit}
 
 
+@net_rule("name-dump-collision")
+def _name_dump_collision(view: View) -> Iterable[tuple[int, Values]]:
+    seen: dict[str, str] = {}
+    for index, layer in enumerate(view.net.layers):
+        for name in dict.fromkeys(view.names[x] for x in layer.tops):
+            dumped = name.replace("/", "_")
+            other = seen.setdefault(dumped, name)
+            if other != name:
+                yield index, {"blob": name, "other": other, "dumped": dumped}
+
+
 def _cut(name: str, limit: int) -> str:
     return name.encode()[:limit].decode(errors="ignore")
 

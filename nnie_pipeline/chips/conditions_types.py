@@ -199,6 +199,21 @@ def _normalize_sqrt_a(_: View, place: Place) -> Iterable[Values]:
 
 @layer_rule("coefficient-small")
 def _coefficient_small(_: View, place: Place) -> Iterable[Values]:
-    for name, value in coefficients(place.site).items():
-        if value and abs(value) < _Q12_HALF_STEP:
-            yield {"name": name, "value": f"{value:.6g}"}
+    values = coefficients(place.site)
+    small = {k: x for k, x in values.items() if x and abs(x) < _Q12_HALF_STEP}
+    if not small:
+        return
+    name, least = min(small.items(), key=lambda x: abs(x[1]))
+    if len(values) == 1:
+        yield {"what": f"{name} is {least:.3g},", "becomes": "becomes"}
+    else:
+        are = "is" if len(small) == 1 else "are"
+        what = f"{len(small)} of {len(values)} values ({name}: {least:.3g}, the smallest) {are}"
+        yield {"what": what, "becomes": "becomes" if len(small) == 1 else "become"}
+
+
+@layer_rule("passthrough-focus")
+def _passthrough_focus(view: View, place: Place) -> Iterable[Values]:
+    for blob in place.layer.bottoms[:1]:
+        if blob in view.net.inputs:
+            yield {"blob": blob}

@@ -16,7 +16,10 @@ from nnie_pipeline.chips.quantities import (
     measure,
 )
 from nnie_pipeline.chips.rule import Limit, Rule
+from nnie_pipeline.chips.segments import is_marked_cpu
 from nnie_pipeline.chips.view import View
+
+_TRANSPARENT = frozenset({"Dropout"})
 
 
 def compared(limit: Limit, site: Site, chip: Chip) -> Iterator[tuple[str, Any, Any, Any]]:
@@ -38,20 +41,30 @@ def outside(value: Any, smallest: Any, largest: Any) -> Any:
 
 
 def over_limit(rule: Rule, site: Site, chip: Chip) -> Iterator[Values]:
-    """The message values of every number that breaks the rule's limit."""
+    """The message values of every number that breaks the rule's limit.
+
+    Of a layer's coefficients, of which there may be thousands, one finding counts all.
+    """
     limit = rule.limit
     if limit is None:
         return
+    broken = []
     for name, value, smallest, largest in compared(limit, site, chip):
         if limit.one_of is not None:
-            broken, wanted = value not in limit.one_of, _choice(limit.one_of)
+            breaks, wanted = value not in limit.one_of, _choice(limit.one_of)
         else:
-            broken, wanted = bool(outside(value, smallest, largest)), _range(smallest, largest)
-        if broken:
-            values = {"value": _text(value), "max": largest, **_surroundings(site)}
-            if not rule.message:
-                values["message"] = f"{name} is {_text(value)}; NNIE takes {wanted}"
-            yield values
+            breaks, wanted = bool(outside(value, smallest, largest)), _range(smallest, largest)
+        if breaks:
+            broken.append((name, value, largest, wanted))
+    more = ""
+    if "coefficients" in limit.of and len(broken) > 1:
+        more = f" (and {len(broken) - 1} more values)"
+        broken = [max(broken, key=lambda x: abs(x[1]))]
+    for name, value, largest, wanted in broken:
+        values = {"value": _text(value), "max": largest, **_surroundings(site)}
+        if not rule.message:
+            values["message"] = f"{name} is {_text(value)}{more}; NNIE takes {wanted}"
+        yield values
 
 
 def written(rule: Rule, layer: Layer) -> Iterator[Values]:
@@ -62,14 +75,27 @@ def written(rule: Rule, layer: Layer) -> Iterator[Values]:
 
 
 def followers(rule: Rule, view: View) -> Iterator[tuple[int, Values]]:
-    """The layers that may not follow the ones that the rule is about, with message values."""
+    """The layers that may not follow the ones that the rule is about, with message values.
+
+    A Dropout does nothing: what stands behind it follows what stands before it. A layer that
+    the marker _cpu sends to the CPU follows nothing on the chip, and nothing there follows it.
+    """
     for index, layer in enumerate(view.net.layers):
+        if layer.type in _TRANSPARENT or is_marked_cpu(layer):
+            continue
         for blob in dict.fromkeys(layer.bottoms):
-            maker = view.producers.get(blob)
-            if maker is None or not rule.concerns(maker.type):
+            maker = _maker(view, blob)
+            if maker is None or is_marked_cpu(maker) or not rule.concerns(maker.type):
                 continue
             if layer.type in rule.forbid or (rule.only and layer.type not in rule.only):
                 yield index, {"message": f"{layer.type} follows {maker.name} ({maker.type})"}
+
+
+def _maker(view: View, blob: str) -> Layer | None:
+    maker = view.producers.get(blob)
+    while maker is not None and maker.type in _TRANSPARENT and maker.bottoms:
+        maker = view.producers.get(maker.bottoms[0])
+    return maker
 
 
 def _end(end: float | str | None, site: Site, chip: Chip) -> Any:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from nnie_pipeline.caffe.axes import concat_axis, slice_axis
 from nnie_pipeline.caffe.net import Layer
 from nnie_pipeline.caffe.windows import Window, conv_window, pool_window
+from nnie_pipeline.chips.rule import INPUT
 
 Dim: TypeAlias = "int | npt.NDArray[np.int64]"
 Dims: TypeAlias = tuple[Dim, ...]
@@ -172,6 +173,8 @@ def _picture_channels(site: Site) -> Values:
 
 def _top_width(site: Site) -> Values:
     shape = site.top()
+    if site.layer.type == INPUT and _picture_side(site):
+        return {}
     return {"the width of the top": shape[3]} if len(shape) == 4 else {}
 
 

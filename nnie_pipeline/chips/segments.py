@@ -32,6 +32,11 @@ def on_cpu(layer: Layer) -> bool:
     return layer.type in CPU_TYPES or layer.name.endswith(CPU_MARKER)
 
 
+def is_marked_cpu(layer: Layer) -> bool:
+    """Whether only its name sends the layer to the CPU."""
+    return on_cpu(layer) and layer.type not in CPU_TYPES
+
+
 def segments(net: Net) -> list[Segment]:
     """The NNIE segments, numbered from 1 in the order in which they run.
 

@@ -41,10 +41,16 @@ def _remedies() -> list[str]:
 
 
 def _chips() -> str:
-    lines = ["| chip | NNIE | mapper | cores | TOPS | sources |\n|---|---|---|---|---|---|"]
+    lines = [
+        "| chip | NNIE | mapper | versions seen | cores | TOPS | sources |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name, entry in chip_data().items():
-        given = "; ".join(entry[f"{x}_source"] for x in ("nnie", "cores", "tops"))
-        cells = (name, entry["nnie"], entry["mapper"], entry["cores"], entry["tops"], given)
+        given = "; ".join(entry[f"{x}_source"] for x in ("nnie", "mapper", "cores", "tops"))
+        versions = ", ".join(entry["mapper_versions"])
+        cells = (
+            name, entry["nnie"], entry["mapper"], versions, entry["cores"], entry["tops"], given
+        )  # fmt: skip
         lines.append(f"| {' | '.join(str(x) for x in cells)} |")
     lines.append("\n| limit | value | source |\n|---|---|---|")
     # All chips have the same limits so far; the file allows others.

@@ -15,24 +15,28 @@ if TYPE_CHECKING:
     from nnie_pipeline.chips.check import Finding
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "hint": "dim"}
+_LISTED = {"error": 20, "warning": 4, "hint": 1}
+"""How many findings of one rule the table lists; --json has all."""
 
 
 @reported
 def command(
     prototxt: Annotated[Path, typer.Argument(help="the network")],
+    caffemodel: Annotated[
+        Path | None, typer.Argument(help="its weights, for the rules on slopes and scales")
+    ] = None,
     chip: Annotated[str, typer.Option(help="the chip it is for")] = "hi3516dv300",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """List every NNIE rule that a network breaks; ends with 1 when one is an error."""
-    from nnie_pipeline.caffe.files import read_net
-    from nnie_pipeline.chips.check import check, check_text
+    from nnie_pipeline.chips.check import check_files
     from nnie_pipeline.chips.chip import find_chip
     from nnie_pipeline.files import to_json
 
     path = existing_file(prototxt, "network")
+    weights = None if caffemodel is None else existing_file(caffemodel, "caffemodel")
     found_chip = find_chip(chip)
-    net = read_net(path)
-    findings = check_text(path.read_text(encoding="utf-8")) + check(net, chip)
+    findings = check_files(path, weights, chip)
     errors = sum(x.severity == "error" for x in findings)
     if as_json:
         typer.echo(to_json({"findings": [x.to_dict() for x in findings]}), nl=False)
@@ -52,26 +56,40 @@ def command(
 
 
 def _table(findings: list[Finding]) -> Table:
-    """One row a finding; hints of one rule share a row, because there may be hundreds."""
+    """Errors, then warnings, then hints; one row a rule, with its first findings."""
     from rich.table import Column, Table
     from rich.text import Text
 
     table = Table(
-        Column("layer", overflow="fold", ratio=2),
         Column("rule", overflow="fold", ratio=2),
-        Column("finding and fix", overflow="fold", ratio=5),
+        Column("layer (line of the file): what was found", overflow="fold", ratio=5),
+        Column("what to do", overflow="fold", ratio=3),
         expand=True,
+        show_lines=True,
     )
-    hints: dict[str, list[Finding]] = {}
-    for finding in findings:
-        if finding.severity == "hint":
-            hints.setdefault(finding.id, []).append(finding)
-        else:
-            rule = Text.assemble((finding.severity, _COLOURS[finding.severity]), f"\n{finding.id}")
-            table.add_row(Text(finding.layer), rule, Text(f"{finding.message}\n-> {finding.fix}"))
-    for rule_id, same in hints.items():
-        first = same[0]
-        more = f"\nand {len(same) - 1} more" if len(same) > 1 else ""
-        row = (f"{first.layer}{more}", f"hint\n{rule_id}", f"{first.message}\n-> {first.fix}")
-        table.add_row(*(Text(x, style=_COLOURS["hint"]) for x in row))
+    for severity, colour in _COLOURS.items():
+        rules: dict[tuple[str, str], list[Finding]] = {}
+        for finding in findings:
+            if finding.severity == severity:
+                rules.setdefault((finding.id, _remedy(finding, findings)), []).append(finding)
+        for (rule_id, fix), same in rules.items():
+            listed = [_line(x) for x in same[: _LISTED[severity]]]
+            if len(same) > len(listed):
+                listed.append(f"and {len(same) - len(listed)} more (--json lists all)")
+            rule = Text.assemble((severity, colour), f" {rule_id}")
+            style = colour if severity == "hint" else ""
+            table.add_row(rule, Text("\n".join(listed), style=style), Text(fix, style=style))
     return table
+
+
+def _remedy(finding: Finding, findings: list[Finding]) -> str:
+    """What a row says to do: of errors its own advice, else that of the rule's first finding."""
+    if finding.severity == "error":
+        return finding.fix
+    return next(x.fix for x in findings if x.id == finding.id)
+
+
+def _line(finding: Finding) -> str:
+    place = f" ({finding.line})" if finding.line and finding.layer else ""
+    layer = f"{finding.layer}{place}: " if finding.layer else ""
+    return f"{layer}{finding.message}"
