@@ -1,22 +1,38 @@
-"""BatchNorm, Scale and Bias behind a layer with weights are folded into those weights.
+"""BatchNorm, Scale, Bias and linear Power next to a layer with weights go into those weights.
 
 Given:   y = Convolution(x) {w, b};  z = BatchNorm(y) {mean, var, eps};  s = Scale(z) {g, h}
 Result:  s = Convolution(x) {w * f, (b - mean) * f + h},  f = g / sqrt(var + eps)
 
+Given:   s = Scale(x) {g, h};  y = Convolution(s) {w, b}, without pads or with h = 0
+Result:  y = Convolution(x) {w * g, b + sum of w * h}
+
 On the chip the convolution and its BatchNorm are one operation already, but unmerged the
 dump between them misleads and very small variances make the mapper slow (nniefacelib issue
-29); every public guide advises to merge. The file's own eps is used: compiled files show
-that the mapper uses it too, though the HiSVP guide calls 1e-5 fixed. All sums are float64
-and rounded to float32 once.
+29); every public guide advises to merge. In front of a convolution with pads an addend stays:
+the zeros around the map would have to become its value. All sums are float64 and rounded to
+float32 once.
+
+A BatchNorm that stays, here or with --skip merge-batch-norm, keeps its eps: the HiSVP
+development guide calls 1e-5 fixed (table 3-2), but in the public compiled file
+mnet_640_inst.wk of nniefacelib (mapper 1.2.1.0, BatchNorm not merged) all 3568 stored
+channel factors are those of the prototxt's own eps, 1e-5 in 27 layers and 2e-5 in 20.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
-from nnie_pipeline.caffe.net import Layer, Net
-from nnie_pipeline.errors import InputError
+from nnie_pipeline.caffe.net import Layer, Net, Shape
+from nnie_pipeline.caffe.shapes import infer
+from nnie_pipeline.rewrite.affine import (
+    WEIGHTED,
+    Affine,
+    affine_of,
+    has_channel_outputs,
+    joined,
+    only_reader,
+    scale_inputs,
+    scale_outputs,
+    takes_addend,
+)
 from nnie_pipeline.rewrite.base import Changes
 
 REASON = (
@@ -24,97 +40,93 @@ REASON = (
     "chip multiplies with, and no dump lies between"
 )
 
-Vector = npt.NDArray[np.float64]
-_WEIGHTED = ("Convolution", "DepthwiseConv", "Deconvolution", "InnerProduct")
-
 
 def apply(net: Net) -> Changes:
-    """Fold every chain of BatchNorm, Scale and Bias into the layer with weights before it."""
+    """Fold every chain of such layers into the layer with weights before it, else behind it.
+
+    A value that two layers read, or that is an output, stays, and so do the layers before it.
+    """
     changes = Changes()
-    consumers = net.consumers()
-    gone: set[int] = set()
-    for layer in net.layers:
-        if layer.type not in _WEIGHTED or not layer.weights:
-            continue
-        if layer.type == "InnerProduct" and layer.params.inner_product_param.axis != 1:
-            continue  # its outputs lie along another axis than the channels
-        chain: list[Layer] = []
-        value = layer.tops[0]
-        while value not in net.outputs and len(consumers.get(value, [])) == 1:
-            follower = consumers[value][0]
-            if follower.bottoms != [value] or _affine(follower, _channels(layer)) is None:
-                break
-            chain.append(follower)
-            value = follower.tops[0]
-        if not chain:
-            continue
-        _fold(layer, chain)
-        layer.tops = [value]
-        gone.update(id(x) for x in chain)
-        changes.lines.append(f"{' and '.join(x.name for x in chain)} merged into {layer.name}")
-    net.layers = [x for x in net.layers if id(x) not in gone]
+    shapes = infer(net)
+    readers = net.consumers()
+    for layer in _weighted(net):
+        _note(net, layer, _behind(net, layer, shapes, readers), changes)
+    readers, makers = net.consumers(), net.producers()
+    for layer in _weighted(net):
+        _note(net, layer, _before(net, layer, shapes, readers, makers, changes), changes)
     return changes
 
 
-def _channels(layer: Layer) -> int:
-    if layer.type == "InnerProduct":
-        return layer.params.inner_product_param.num_output
-    return layer.params.convolution_param.num_output or layer.weights[0].shape[0]
+def _weighted(net: Net) -> list[Layer]:
+    return [x for x in net.layers if x.type in WEIGHTED and x.weights]
 
 
-def _affine(layer: Layer, channels: int) -> tuple[Vector, Vector] | None:
-    """(factor, addend) a channel of a BatchNorm, Scale or Bias; None for any other layer."""
-    if layer.type == "BatchNorm":
-        if len(layer.weights) < 3 or layer.weights[0].size != channels:
-            raise InputError(
-                f"layer {layer.name} (BatchNorm) has no mean and variance of {channels} channels "
-                "in the caffemodel"
-            )
-        scale = float(layer.weights[2].reshape(-1)[0])
-        inverse = 0.0 if scale == 0 else 1.0 / scale
-        mean, variance = (x.reshape(-1).astype(np.float64) * inverse for x in layer.weights[:2])
-        factor = 1.0 / np.sqrt(variance + float(np.float32(layer.params.batch_norm_param.eps)))
-        return factor, -mean * factor
-    if layer.type not in ("Scale", "Bias") or not layer.weights:
-        return None
-    axis = layer.params.scale_param.axis if layer.type == "Scale" else layer.params.bias_param.axis
-    vectors = [x.reshape(-1).astype(np.float64) for x in layer.weights]
-    if axis not in (1, -3) or any(x.size != channels for x in vectors):
-        return None
-    if layer.type == "Bias":
-        return np.ones(channels), vectors[0]
-    return vectors[0], vectors[1] if len(vectors) > 1 else np.zeros(channels)
+def _note(net: Net, layer: Layer, chain: list[Layer], changes: Changes) -> None:
+    if not chain:
+        return
+    gone = {id(x) for x in chain}
+    net.layers = [x for x in net.layers if id(x) not in gone]
+    layer.origin = (*layer.origin, *(f"merged {x.name}" for x in chain))
+    changes.lines.append(f"{' and '.join(x.name for x in chain)} merged into {layer.name}")
 
 
-def _fold(layer: Layer, chain: list[Layer]) -> None:
-    channels = _channels(layer)
-    factor, addend = np.ones(channels), np.zeros(channels)
-    if len(layer.weights) > 1:
-        addend = layer.weights[1].reshape(-1).astype(np.float64)
-    for follower in chain:
-        affine = _affine(follower, channels)
-        assert affine is not None
-        factor, addend = factor * affine[0], addend * affine[0] + affine[1]
-        layer.origin = (*layer.origin, f"merged {follower.name}")
-    weight = layer.weights[0].astype(np.float64) * _along(layer, factor)
-    layer.weights = [weight.astype(np.float32), addend.astype(np.float32)]
-    if layer.type == "InnerProduct":
-        layer.params.inner_product_param.bias_term = True
-    else:
-        layer.params.convolution_param.bias_term = True
+def _behind(
+    net: Net, layer: Layer, shapes: dict[str, Shape], readers: dict[str, list[Layer]]
+) -> list[Layer]:
+    """Merge the chain behind `layer`; gives its layers."""
+    if not has_channel_outputs(layer, shapes[layer.bottoms[0]]):
+        return []
+    chain: list[Layer] = []
+    total: Affine | None = None
+    value = layer.tops[0]
+    while (follower := only_reader(net, readers, value)) is not None:
+        affine = affine_of(follower, shapes[value])
+        if affine is None:
+            break
+        total = affine if total is None else joined(total, affine)
+        chain.append(follower)
+        value = follower.tops[0]
+    if total is None or not scale_outputs(layer, total):
+        return []
+    layer.tops = [value]
+    return chain
 
 
-def _along(layer: Layer, factor: Vector) -> Vector:
-    """`factor` shaped so that it multiplies the weights of its output channel."""
-    weight = layer.weights[0]
-    if layer.type == "Deconvolution":
-        # (in, out / group, kh, kw): output g * (out / group) + j belongs to the inputs of group g.
-        group = layer.params.convolution_param.group
-        per_group = factor.reshape(group, 1, -1)
-        spread = np.broadcast_to(per_group, (group, weight.shape[0] // group, per_group.shape[2]))
-        return spread.reshape(weight.shape[0], weight.shape[1], 1, 1)
-    if layer.type == "InnerProduct" and layer.params.inner_product_param.transpose:
-        return factor.reshape(*(1,) * (weight.ndim - 1), -1)
-    if layer.type == "InnerProduct":
-        return factor.reshape(*(1,) * (weight.ndim - 2), -1, 1)
-    return factor.reshape(-1, 1, 1, 1)
+def _before(
+    net: Net,
+    layer: Layer,
+    shapes: dict[str, Shape],
+    readers: dict[str, list[Layer]],
+    makers: dict[str, Layer],
+    changes: Changes,
+) -> list[Layer]:
+    """Merge as much of the chain in front of `layer` as is exact; gives its layers."""
+    bottom = shapes[layer.bottoms[0]]
+    if not has_channel_outputs(layer, bottom):
+        return []
+    chain: list[Layer] = []
+    exact = 0
+    total: Affine | None = None
+    found: Affine | None = None
+    value = layer.bottoms[0]
+    while only_reader(net, readers, value) is not None and value in makers:
+        affine = affine_of(makers[value], bottom)
+        if affine is None:
+            break
+        total = affine if total is None else joined(affine, total)
+        chain.insert(0, makers[value])
+        if takes_addend(layer) or not total[1].any():
+            exact, found = len(chain), total
+        value = makers[value].bottoms[0]
+    if found is None or not scale_inputs(layer, found, bottom):
+        return []
+    chain = chain[len(chain) - exact :]
+    first = chain[0].bottoms[0]
+    layer.bottoms = [first]
+    name = chain[0].tops[0]
+    if first in net.inputs and first == f"{name}@input":
+        # It was overwritten in place; the input keeps the name that it has in the file.
+        net.rename(first, name)
+        changes.rename(first, name)
+        shapes[name] = shapes[first]
+    return chain
