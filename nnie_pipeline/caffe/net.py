@@ -61,17 +61,25 @@ class Layer:
 
 @dataclass
 class Net:
-    """A network: inputs with their fixed shapes (N first), layers in order, outputs in order."""
+    """A network: inputs with their fixed shapes (N first), layers in order, outputs in order.
+
+    `notes` say, a line each, what reading the files changed (old forms, layers of training).
+    """
 
     name: str
     inputs: dict[str, Shape]
     layers: list[Layer]
     outputs: list[str]
+    notes: list[str] = field(default_factory=list)
 
     def copy(self) -> Net:
         """An independent network that shares the weight arrays."""
         return Net(
-            self.name, dict(self.inputs), [x.copy() for x in self.layers], list(self.outputs)
+            self.name,
+            dict(self.inputs),
+            [x.copy() for x in self.layers],
+            list(self.outputs),
+            list(self.notes),
         )
 
     def producers(self) -> dict[str, Layer]:
