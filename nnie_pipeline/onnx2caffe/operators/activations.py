@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
+from nnie_pipeline.caffe.compose import PROD, SUM, Value
 from nnie_pipeline.onnx2caffe.graph import Graph, Node, converts
-from nnie_pipeline.onnx2caffe.operators.compose import PROD, SUM, Composer, Value
+from nnie_pipeline.onnx2caffe.operators.compose import Composer
 from nnie_pipeline.onnx2caffe.operators.constants import canonical
 
 
@@ -123,9 +124,7 @@ def mish(graph: Graph, node: Node) -> None:
 def swish(graph: Graph, node: Node) -> None:
     """x times Sigmoid of alpha * x."""
     c = Composer(graph, node)
-    value = c.input(0)
-    gate = c.layer("Sigmoid", [c.affine(value, node.get("alpha", 1.0))])
-    c.done(c.eltwise(PROD, [value, gate]))
+    c.done(c.swish(c.input(0), node.get("alpha", 1.0)))
 
 
 @converts("Gelu")

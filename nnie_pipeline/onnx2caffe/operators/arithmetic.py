@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
+from nnie_pipeline.caffe.compose import MAX, SUM, Value, stored_well
 from nnie_pipeline.onnx2caffe.graph import Graph, Node, converts
 from nnie_pipeline.onnx2caffe.operators import broadcast
 from nnie_pipeline.onnx2caffe.operators.broadcast import expand
-from nnie_pipeline.onnx2caffe.operators.compose import MAX, SUM, Composer, Value
-from nnie_pipeline.onnx2caffe.operators.constants import canonical, fold, stored_well
+from nnie_pipeline.onnx2caffe.operators.compose import Composer
+from nnie_pipeline.onnx2caffe.operators.constants import canonical, fold
 
 
 @converts("Add", "Sub", "Sum", "Mean")

@@ -16,8 +16,9 @@ import math
 import numpy as np
 
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
+from nnie_pipeline.caffe.compose import PROD, SUM, Value
 from nnie_pipeline.caffe.net import Shape
-from nnie_pipeline.onnx2caffe.operators.compose import PROD, SUM, Composer, Value
+from nnie_pipeline.onnx2caffe.operators.compose import Composer
 
 _LARGEST_WINDOW = 255
 

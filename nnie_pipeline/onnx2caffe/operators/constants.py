@@ -7,24 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from nnie_pipeline.caffe.compose import Constant
 from nnie_pipeline.caffe.net import Shape
 from nnie_pipeline.onnx2caffe.graph import Graph, Node
 
-Constant = npt.NDArray[np.float64]
-
 LARGEST = float(np.finfo(np.float32).max)
-_Q12 = 4096.0
-_Q12_LIMIT = 2.0**19
-_TOLERANCE = 2.0**-11
-
-
-def stored_well(value: float) -> bool:
-    """Whether 20.12 fixed point changes `value` by less than 0.05 percent.
-
-    That is a fifth of the largest rounding error of NNIE's 16-bit numbers (0.27 percent).
-    """
-    stored = round(value * _Q12) / _Q12
-    return abs(value) < _Q12_LIMIT and abs(stored - value) <= abs(value) * _TOLERANCE
 
 
 def canonical(graph: Graph, node: Node, value: npt.ArrayLike, shape: Shape) -> Constant:

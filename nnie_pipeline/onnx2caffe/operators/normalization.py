@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter, LRNParameter, PoolingParameter
+from nnie_pipeline.caffe.compose import Constant, Value
 from nnie_pipeline.onnx2caffe.graph import Graph, Node, converts
 from nnie_pipeline.onnx2caffe.operators import broadcast
-from nnie_pipeline.onnx2caffe.operators.compose import Composer, Value
-from nnie_pipeline.onnx2caffe.operators.constants import Constant
+from nnie_pipeline.onnx2caffe.operators.compose import Composer
 
 _LRN_SIZES = (3, 5, 7)
 

@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
+from nnie_pipeline.caffe.compose import Value
 from nnie_pipeline.caffe.windows import Window
 from nnie_pipeline.onnx2caffe.graph import Graph, Move, Node, converts
-from nnie_pipeline.onnx2caffe.operators.compose import Composer, Value
+from nnie_pipeline.onnx2caffe.operators.compose import Composer
 from nnie_pipeline.onnx2caffe.operators.moving import place
 from nnie_pipeline.onnx2caffe.operators.pools import pooling
 from nnie_pipeline.onnx2caffe.operators.windows import set_window

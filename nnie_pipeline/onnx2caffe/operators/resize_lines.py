@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
+from nnie_pipeline.caffe.compose import Value
 from nnie_pipeline.caffe.net import Shape
 from nnie_pipeline.onnx2caffe.filters import LARGEST, fold
 from nnie_pipeline.onnx2caffe.moves import whole
-from nnie_pipeline.onnx2caffe.operators.compose import Composer, Value
+from nnie_pipeline.onnx2caffe.operators.compose import Composer
 from nnie_pipeline.onnx2caffe.operators.windows import set_window
 
 Matrix = npt.NDArray[np.float64]

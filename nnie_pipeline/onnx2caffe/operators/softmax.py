@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
+from nnie_pipeline.caffe.compose import Value
 from nnie_pipeline.caffe.net import Shape
 from nnie_pipeline.onnx2caffe.graph import Graph, Node, converts
-from nnie_pipeline.onnx2caffe.operators.compose import Composer, Value
+from nnie_pipeline.onnx2caffe.operators.compose import Composer
 
 
 @converts("Softmax")
