@@ -26,7 +26,7 @@ from nnie_pipeline.chips.memory import plan, stored_bytes, temporary_bytes
 from nnie_pipeline.chips.sizes import SizeRow, nearest_valid, valid_sizes
 from nnie_pipeline.cli import sizes as sizes_command
 from nnie_pipeline.errors import InputError
-from nnie_pipeline.mapper.wk import read_header
+from nnie_pipeline.wk.header import read_header
 
 MNET = "retinaface_mnet025/mnet.prototxt"
 REPAIRED = "retinaface_mnet025/mnet_hand_rewritten.prototxt"

@@ -12,9 +12,9 @@ from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.engine.onnxruntime_engine import Session
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.files import read_json
-from nnie_pipeline.mapper.wk import read_header
 from nnie_pipeline.stages.probe import Probe
 from nnie_pipeline.stages.rewrite import rewrite_files
+from nnie_pipeline.wk.header import read_header
 from tests.models import photographs
 
 SIZES = [(640, 640), (608, 608), (512, 768), (1024, 1024)]

@@ -12,7 +12,7 @@ from nnie_pipeline.cli.common import console, existing_file, reported
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nnie_pipeline.mapper.wk import WkHeader
+    from nnie_pipeline.wk.header import WkHeader
 
 
 @reported
@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Show what a compiled .wk file is for: mapper, memory, inputs and outputs."""
     from nnie_pipeline.files import to_json
-    from nnie_pipeline.mapper.wk import read_header
+    from nnie_pipeline.wk.header import read_header
 
     header = read_header(existing_file(file, ".wk file"))
     if as_json:

@@ -92,7 +92,15 @@ def read_header(path: Path) -> WkHeader:
     Raises:
         InputError: the file cannot be read, is no `.wk`, is truncated or damaged.
     """
-    data = _read(path)
+    return parse_header(read_bytes(path), path)
+
+
+def parse_header(data: bytes, path: Path) -> WkHeader:
+    """The header in `data`, the content of `path`.
+
+    Raises:
+        InputError: as `read_header`.
+    """
     if len(data) < _FUNC_HEADER:
         raise InputError(f"{path} is not a .wk file: it has {len(data)} bytes")
     size = _u32(data, 8)
@@ -172,7 +180,12 @@ def _blob(entry: bytes, path: Path) -> WkBlob:
     return WkBlob(name, height, width, channels, BLOB_TYPES[kind])
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The content of a file that may be a `.wk`.
+
+    Raises:
+        InputError: it cannot be read, or is larger than 1 GiB.
+    """
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise InputError(f"{path} is larger than {_LARGEST_FILE} bytes: not a .wk file")

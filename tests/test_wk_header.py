@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from nnie_pipeline.cli import wk as wk_command
 from nnie_pipeline.errors import InputError
-from nnie_pipeline.mapper.wk import WkBlob, read_header
+from nnie_pipeline.wk.header import WkBlob, read_header
 
 OUTPUTS = [
     (f"face_rpn_{kind}_stride{stride}"[:31], 640 // stride, 640 // stride, channels)

@@ -1,0 +1,1 @@
+"""Compiled networks (`.wk`): what they hold, and whether it is a given network."""

@@ -1,0 +1,192 @@
+"""Parameter blocks, compressed as the mapper does it.
+
+With the symbol table that the mapper chose, every compressed block of two public compiled
+files (mnet_640_inst.wk and mnet_mergebn_640L_inst.wk) comes out byte for byte. How it orders
+symbols of equal frequency is not known, so own tables may differ in those places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from nnie_pipeline.errors import InputError
+from nnie_pipeline.wk.blocks import COMPRESSED, RUN_MODE, TABLE, Bytes
+from nnie_pipeline.wk.code_table import (
+    END_FIELD,
+    MARKER_FIRST,
+    MARKER_STEP,
+    RUN_SYMBOLS,
+    SYMBOLS,
+    CodeTable,
+    code_table,
+    literal_field,
+)
+
+Ints = npt.NDArray[np.int64]
+ALIGNMENT = 16
+PAGE = 256
+_LARGEST = 0xFFFF
+
+
+def compress(body: Bytes, table: Bytes, with_table: bool, run_mode: bool = False) -> bytes:
+    """The compressed block of `body` (uint8, an even number of bytes up to 65534).
+
+    `table` are the 37 symbols in force, written into the block with `with_table`.
+
+    Raises:
+        InputError: a length that a block cannot have.
+    """
+    _require_length(body)
+    value, bits = _fields(body, table, run_mode)
+    flags = COMPRESSED | TABLE * with_table | RUN_MODE * run_mode
+    head = bytes([flags]) + len(body).to_bytes(2, "little")
+    symbols = table.tobytes() if with_table else b""
+    return head + symbols + _stream(value, bits) + _check_word(body)
+
+
+def store(body: Bytes) -> bytes:
+    """The block that holds `body` as it is.
+
+    Raises:
+        InputError: as `compress`.
+    """
+    _require_length(body)
+    return b"\0" + len(body).to_bytes(2, "little") + body.tobytes() + _check_word(body)
+
+
+def encode_block(body: Bytes, table: Bytes, with_table: bool, run_mode: bool = False) -> bytes:
+    """The shorter of `compress` and `store`.
+
+    So do the two files but for 8 of their 5486 blocks, which are compressed though that
+    makes them up to 4 bytes longer; the reason is not known.
+    """
+    packed, stored = compress(body, table, with_table, run_mode), store(body)
+    return packed if len(packed) <= len(stored) else stored
+
+
+def choose_table(bodies: Sequence[Bytes], run_mode: bool) -> Bytes:
+    """Symbols by falling frequency in all `bodies`; free places hold the smallest others."""
+    counts = np.bincount(np.concatenate(bodies), minlength=256)
+    order = np.argsort(-counts, kind="stable")  # the bytes that never occur come last, ascending
+    table = np.zeros(SYMBOLS, np.uint8)
+    places = RUN_SYMBOLS if run_mode else SYMBOLS
+    table[:places] = order[:places]
+    return table
+
+
+def encode_layer(bodies: Sequence[Bytes]) -> list[bytes]:
+    """The blocks of one layer: a table in the first, and the mode that makes them shorter.
+
+    Run mode is tried where most bytes are one and the same.
+    """
+    tries = []
+    most = np.bincount(np.concatenate(bodies)).max() * 2 > sum(len(x) for x in bodies)
+    for run_mode in (False, True) if most else (False,):
+        table = choose_table(bodies, run_mode)
+        blocks = [encode_block(x, table, i == 0, run_mode) for i, x in enumerate(bodies)]
+        tries.append(blocks)
+    return min(tries, key=lambda blocks: sum(len(x) for x in blocks))
+
+
+def place_blocks(lengths: Sequence[int]) -> list[int]:
+    """Where blocks of these lengths begin, and behind them the end of the area.
+
+    A block begins on 16 bytes; one of up to 256 bytes does not cross a multiple of 256, a
+    longer one begins on one. Seen for every block of the two files.
+    """
+    places, end = [], 0
+    for length in lengths:
+        begin = -(-end // ALIGNMENT) * ALIGNMENT
+        if length > PAGE or begin // PAGE != (begin + length - 1) // PAGE:
+            begin = -(-end // PAGE) * PAGE
+        places.append(begin)
+        end = begin + length
+    return [*places, -(-end // PAGE) * PAGE]
+
+
+def _require_length(body: Bytes) -> None:
+    if not 0 < len(body) <= _LARGEST or len(body) % 2:
+        raise InputError(f"a block holds an even number of bytes up to 65534, not {len(body)}")
+
+
+def _check_word(body: Bytes) -> bytes:
+    return int(np.bitwise_xor.reduce(body.view("<u2"))).to_bytes(2, "little")
+
+
+def _fields(body: Bytes, table: Bytes, run_mode: bool) -> tuple[Ints, Ints]:
+    """The fields that spell `body`: their values and bits, the end field last."""
+    code = code_table(run_mode)
+    value, bits = _of_each_byte(table, code)
+    fill = table[0]
+    is_fill = body == fill
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], is_fill.view(np.int8), [0]])))
+    left, right = edges[::2], edges[1::2]
+    remaining = right - left
+    place = [np.flatnonzero(~is_fill)]
+    values, widths = [value[body[place[0]]]], [bits[body[place[0]]]]
+    longest = code.runs[0]
+    at = left.copy()
+    # Long runs first, then what is left; equal to trying the longest that fits each time.
+    for count, field, width in code.runs:
+        times = remaining // count
+        if count == longest[0] and run_mode:
+            times = np.maximum(remaining - 1, 0) // count  # nine only while more than nine remain
+        repeated = np.repeat(np.arange(len(at)), times)
+        order = np.arange(len(repeated)) - np.repeat(np.cumsum(times) - times, times)
+        place.append(at[repeated] + order * count)
+        values.append(np.full(len(repeated), field))
+        widths.append(np.full(len(repeated), width))
+        at += times * count
+        remaining -= times * count
+    where = np.argsort(np.concatenate(place), kind="stable")
+    end_value, end_bits = END_FIELD
+    return (
+        np.append(np.concatenate(values)[where], end_value),
+        np.append(np.concatenate(widths)[where], end_bits),
+    )
+
+
+def _of_each_byte(table: Bytes, code: CodeTable) -> tuple[Ints, Ints]:
+    fields = [literal_field(x) for x in range(256)]
+    for place in reversed(range(len(code.single))):
+        fields[table[place]] = code.single[place]
+    value, bits = np.array(fields, np.int64).T
+    return value, bits
+
+
+def _stream(value: Ints, bits: Ints) -> bytes:
+    """The bit stream of the fields, with its markers, up to the last byte."""
+    ends = np.cumsum(bits)
+    # In a stream with all its markers the field that reaches the grid ends one bit later for
+    # the marker at the start and for each marker before.
+    grid = np.arange(MARKER_FIRST - 1, ends[-1] + MARKER_STEP, MARKER_STEP - 1)
+    behind = np.searchsorted(ends[:-1], grid)
+    behind = behind[behind < len(ends) - 1]
+    marked = np.zeros(len(ends) + 1, np.int64)
+    marked[behind + 1] = 1
+    marked[0] = 1
+    begin = np.concatenate([[0], ends[:-1]]) + np.cumsum(marked[:-1])
+    total = int(begin[-1] + bits[-1])
+    stream = np.zeros(-(-total // 8) * 8, np.uint8)
+    owner = np.repeat(np.arange(len(bits)), bits)
+    inside = np.arange(len(owner)) - np.repeat(ends - bits, bits)
+    stream[begin[owner] + inside] = value[owner] >> (bits[owner] - 1 - inside) & 1
+    markers = np.concatenate([[0], begin[behind] + bits[behind]]).astype(np.int64)
+    reach = MARKER_FIRST + MARKER_STEP * np.arange(len(markers))
+    stream[markers] = _marker_values(begin, bits, reach)
+    return np.packbits(stream, bitorder="little").tobytes()
+
+
+def _marker_values(begin: Ints, bits: Ints, reach: Ints) -> Ints:
+    """A marker tells by how many threes of bits the field passes the next grid point.
+
+    1 where that number is even, 0 where it is odd, 0 before the end field.
+    """
+    ends = begin + bits
+    crossing = np.searchsorted(ends[:-1], reach)
+    last = crossing >= len(ends) - 1
+    over = (ends[np.minimum(crossing, len(ends) - 1)] - reach) // 3
+    return np.where(last, 0, 1 - over % 2)

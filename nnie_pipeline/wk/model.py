@@ -1,0 +1,155 @@
+"""A compiled network as its file tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nnie_pipeline.wk.codes import Parameters
+from nnie_pipeline.wk.header import WkHeader
+
+RECORD_TYPES = {
+    0: "Convolution", 1: "Deconvolution", 3: "Pooling", 5: "InnerProduct", 7: "ReLU or PReLU",
+    16: "Softmax", 24: "BatchNorm", 25: "Scale", 27: "Eltwise", 39: "Reshape", 44: "input",
+    45: "output",
+}  # fmt: skip
+"""Types of the layer table by number, read off files whose networks are public."""
+
+
+@dataclass(frozen=True)
+class WkRecord:
+    """One row of the layer table: something that the chip does, with its output.
+
+    `bytes` is the size of an element (1 and 2: the number format; 4: Q20.12), `z` that of the
+    output in steps of the format, None for 4 bytes; `offset` where the output lies in the
+    temporary memory, `stride` the bytes of a row, `size` all bytes. A depthwise layer has a
+    row for each channel.
+    """
+
+    type: int
+    bytes: int
+    height: int
+    width: int
+    channels: int
+    offset: int
+    stride: int
+    id: int
+    instruction: int
+    z: int | None
+    size: int
+
+    @property
+    def type_name(self) -> str:
+        """The type in words."""
+        return RECORD_TYPES.get(self.type, f"type {self.type}")
+
+
+@dataclass(frozen=True)
+class WkLayer:
+    """A layer with weights: its rows of the layer table, its blocks, its parameters.
+
+    `records` and `blocks` are (first, one behind the last); `stored` and `raw` are bytes of
+    its blocks in the file and decompressed. `z_out` is None where the result is Q20.12.
+    """
+
+    number: int
+    type: str
+    depthwise: bool
+    outputs: int
+    height: int
+    width: int
+    bits: int
+    z_out: int | None
+    records: tuple[int, int]
+    blocks: tuple[int, int]
+    stored: int
+    raw: int
+    parameters: Parameters
+
+    @property
+    def one_scale(self) -> bool:
+        """Whether all outputs share a scale word, so that no BatchNorm factor is in it."""
+        used = self.parameters.scale[self.parameters.scale != 0]
+        return self.depthwise or not len(used) or bool((used == used[0]).all())
+
+    @property
+    def zeros(self) -> int:
+        """Cells that hold zero, with the unused ones."""
+        return int((self.parameters.codes == 0).sum())
+
+
+@dataclass(frozen=True)
+class Undecoded:
+    """A part of the file that is not decoded: what, where in the file, how many bytes."""
+
+    what: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class WkModel:
+    """All of a `.wk`: `layers` in the order in which the chip runs them.
+
+    `bits` is None where no layer with weights could be decoded.
+    """
+
+    header: WkHeader
+    size: int
+    bits: int | None
+    records: tuple[WkRecord, ...]
+    layers: tuple[WkLayer, ...]
+    blocks: int
+    undecoded: tuple[Undecoded, ...]
+
+    def totals(self) -> dict[str, Any]:
+        """Sums over the decoded layers."""
+        cells = sum(x.parameters.codes.size for x in self.layers)
+        return {
+            "layers": len(self.layers),
+            "outputs": sum(x.outputs for x in self.layers),
+            "bits": self.bits,
+            "blocks": self.blocks,
+            "stored_bytes": sum(x.stored for x in self.layers),
+            "raw_bytes": sum(x.raw for x in self.layers),
+            "cells": cells,
+            "weights_not_zero": cells - sum(x.zeros for x in self.layers),
+            "zeros": sum(x.zeros for x in self.layers) / cells if cells else 0.0,
+            "batch_norm": self.batch_norm,
+        }
+
+    @property
+    def batch_norm(self) -> str:
+        """Whether BatchNorm was merged into the weights, as far as the words tell."""
+        if any(x.parameters.shift.any() for x in self.layers):
+            return "not merged: words behind the scale hold its shifts"
+        if any(not x.one_scale for x in self.layers):
+            return "not merged: outputs of one layer have scale words of their own"
+        return "merged or none: every layer has one scale word and no shift"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, without the codes of weights."""
+        return {
+            **self.header.to_dict(),
+            "size": self.size,
+            "totals": self.totals(),
+            "layers": [_layer(x) for x in self.layers],
+            "records": [{**vars(x), "type": x.type_name} for x in self.records],
+            "undecoded": [vars(x) for x in self.undecoded],
+        }
+
+
+def _layer(layer: WkLayer) -> dict[str, Any]:
+    parameters = layer.parameters
+    return {
+        **{k: v for k, v in vars(layer).items() if k != "parameters"},
+        "cells_of_an_output": parameters.codes.shape[1],
+        "zeros": layer.zeros,
+        "largest_code": int(np.abs(parameters.codes).max(initial=0)) - 1,
+        "one_scale": layer.one_scale,
+        "scale": parameters.scale.tolist(),
+        "bias": parameters.bias.tolist(),
+        "shift": parameters.shift.tolist(),
+    }
