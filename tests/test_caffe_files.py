@@ -344,7 +344,10 @@ GOOD = header(1, 2, 3, 3) + conv("conv", "data", 2)
         ("name: 'x'\n", ["holds no layer"]),
         ("\n\nlayer { name: }", ["not a Caffe network", "line 3:"]),
         ("hello, world\n", ["not a Caffe network", "line 1:"]),
-        ("layer {\n name: 'a' type: 'ReLU'\n colour: 'red'\n}", ["line 3: layer a: no field colour in a layer"]),
+        (
+            "layer {\n name: 'a' type: 'ReLU'\n colour: 'red'\n}",
+            ["line 3: layer a: no field colour in a layer"],
+        ),
         ("layer { name: 'a'", ["not a Caffe network", "line 1:"]),
         ("layers { name: 'a' type: CONVOLUTON }", ["line 1:", "did you mean CONVOLUTION"]),
         (header(1, 2, 3, 3) + conv("x", "dta", 2), ["layer x reads blob dta", "no layer before"]),

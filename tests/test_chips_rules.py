@@ -146,6 +146,7 @@ class Case:
 CASES = [
     Case("old-input-dim", 'input: "data"\ninput_dim: 1\n' + layer("ReLU"),
          "# input_dim: 1\n" + net()),
+    Case("training-layers", "layer { type: 'EuclideanLoss' }", "layer { type: 'Power' } # Loss"),
     Case("old-layers-form", "layers { name: 'x' type: RELU }", net(layer("ReLU", name="layers"))),
     Case("input-batch", net(data="2 3 32 32"), net(data="1 3 32 32")),
     Case("input-channels", net(data="1 4 32 32"), net(data="1 3 32 32")),
@@ -542,13 +543,13 @@ CASES += [
          between(custom(name="b", bottom="a"))),
 ]  # fmt: skip
 
-TEXT_RULES = {"old-input-dim", "old-layers-form"}
+TEXT_RULES = {"old-input-dim", "old-layers-form", "training-layers"}
 
 
 def read(folder: Path, text: str, edit: Callable[[Net], None] | None = None) -> Net:
     path = folder / "net.prototxt"
     path.write_text(text, encoding="utf-8")
-    network = read_net(path)
+    network = read_net(path, any_type=True)
     if edit is not None:
         edit(network)
     return network

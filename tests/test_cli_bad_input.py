@@ -550,7 +550,7 @@ def test_a_bug_here_names_its_log(
 ) -> None:
     logs = tiny.parent / f"{tiny.name}-logs"
     logs.mkdir()
-    monkeypatch.setattr("nnie_pipeline.caffe.files.read_net", lambda _: 1 / 0)
+    monkeypatch.setattr("nnie_pipeline.chips.check.read_net", lambda *_, **__: 1 / 0)
     with monkeypatch.context() as place:
         place.setattr("tempfile.tempdir", str(logs))
         line = refused("check", "ready/tiny.prototxt", status=4)

@@ -13,6 +13,7 @@ from nnie_pipeline.caffe.axes import (
     slice_axis,
     slice_points,
 )
+from nnie_pipeline.caffe.caffe_pb2 import PoolingParameter
 from nnie_pipeline.caffe.extension_shapes import EXTENSIONS, Rule
 from nnie_pipeline.caffe.net import Layer, Net, Shape
 from nnie_pipeline.caffe.weights import check_weights
@@ -120,7 +121,8 @@ def _pooling(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
                 "which the stride leaves a rest"
             )
     # The second top, where there is one, is the mask of a later un-pooling.
-    return [(*bottoms[0][:2], *output)] * min(len(layer.tops), 2)
+    masked = param.pool == PoolingParameter.MAX and len(layer.tops) == 2
+    return [(*bottoms[0][:2], *output)] * (2 if masked else 1)
 
 
 def _inner_product(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
@@ -209,21 +211,11 @@ def _softmax(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     return [bottoms[0]]
 
 
-def _reduction(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    return [bottoms[0][: axis_of(layer.params.reduction_param.axis, bottoms[0])]]
-
-
-def _tile(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
-    axis = axis_of(layer.params.tile_param.axis, bottoms[0])
-    tiles = layer.params.tile_param.tiles
-    return [tuple(x * tiles if i == axis else x for i, x in enumerate(bottoms[0]))]
-
-
 _SEVERAL = frozenset(
-    {"Bias", "Concat", "Crop", "Custom", "Eltwise", "LSTM", "MatMul", "PSROIPooling", "RNN",
-     "ROIPooling", "Scale", "Upsample"}
+    {"Bias", "Concat", "Crop", "Custom", "Eltwise", "LSTM", "MatMul", "PSROIPooling", "Parameter",
+     "Proposal", "RNN", "ROIPooling", "Scale", "Silence", "Upsample"}
 )  # fmt: skip
-"""Layers that may have more than one bottom."""
+"""Layers that may have another number of bottoms than one."""
 
 _RULES: dict[str, Rule] = {
     **EXTENSIONS,
@@ -241,12 +233,10 @@ _RULES: dict[str, Rule] = {
     "Permute": _permute,
     "Crop": _crop,
     "Softmax": _softmax,
-    "Reduction": _reduction,
-    "Tile": _tile,
     **dict.fromkeys(
-        ("AbsVal", "BNLL", "BatchNorm", "Bias", "Dropout", "ELU", "Exp", "LRN", "Log", "MVN",
-         "Normalize", "PReLU", "Power", "RReLU", "ReLU", "Scale", "Sigmoid", "TanH",
-         "Threshold"),
+        ("AbsVal", "BNLL", "BatchNorm", "Bias", "Clip", "Dropout", "ELU", "Exp", "HardSigmoid",
+         "HardSwish", "Log", "Normalize", "PReLU", "Power", "RReLU", "ReLU", "ReLU6", "Scale",
+         "Sigmoid", "Swish", "TanH", "Threshold"),
         _same,
     ),
 }  # fmt: skip

@@ -31,6 +31,8 @@ def check_weights(layer: Layer, bottoms: list[Shape]) -> None:
 
 def _expected(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     params = layer.params
+    if layer.type == "Parameter":
+        return [tuple(params.parameter_param.shape.dim)]
     channels = bottoms[0][1] if len(bottoms[0]) > 1 else bottoms[0][0]
     if layer.type in ("Convolution", "DepthwiseConv", "Deconvolution"):
         param = params.convolution_param
@@ -57,7 +59,25 @@ def _expected(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
         return [own] * ((len(bottoms) == 1) + scale.bias_term)
     if layer.type == "Bias":
         return [_along(bottoms, params.bias_param.axis, params.bias_param.num_axes)]
+    if layer.type == "Normalize":
+        return [() if params.norm_param.channel_shared else (channels,)]
+    if layer.type == "CReLU":
+        return [(2 * channels,)] * (1 + params.crelu_param.bias_term)
+    if layer.type in ("LSTM", "RNN"):
+        return _recurrent(layer, bottoms)
     return [x.shape for x in layer.weights]
+
+
+def _recurrent(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
+    """Caffe 1.0, lstm_layer and rnn_layer: of x with bias, of the static input, of the state."""
+    width = layer.params.recurrent_param.num_output
+    rows, states = (4 * width, 2) if layer.type == "LSTM" else (width, 1)
+    exposed = states if layer.params.recurrent_param.expose_hidden else 0
+    static = bottoms[2:3] if len(bottoms) > 2 + exposed else []
+    blobs: list[Shape] = [(rows, math.prod(bottoms[0][2:])), (rows,)]
+    blobs += [(rows, math.prod(x[1:])) for x in static]
+    blobs.append((rows, width))
+    return blobs if layer.type == "LSTM" else [*blobs, (width, width), (width,)]
 
 
 def _with_bias(weight: Shape, outputs: int, bias: bool) -> list[Shape]:

@@ -75,6 +75,18 @@ def pool_window(param: PoolingParameter, size: Pair) -> Window:
     return Window(kernel, (stride[0], stride[1]), (pad[0], pad[1]))
 
 
+def spp_window(level: int, size: Pair) -> Window:
+    """The pooling window of level `level` of an SPP (2^level bins a side) over a map of `size`.
+
+    Caffe 1.0, spp_layer: the smallest kernel that covers the map, stride as large, and what
+    the bins reach beyond the map as padding, half of it (rounded up) on each side.
+    """
+    bins = 1 << level
+    kernel = (-(-size[0] // bins), -(-size[1] // bins))
+    beyond = (kernel[0] * bins - size[0], kernel[1] * bins - size[1])
+    return Window(kernel, kernel, ((beyond[0] + 1) // 2, (beyond[1] + 1) // 2))
+
+
 def check_window(window: Window, pooling: bool = False) -> Window:
     """`window`, if it is one that Caffe takes.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from nnie_pipeline.caffe.files import read_net
 from nnie_pipeline.caffe.net import Net
+from nnie_pipeline.caffe.prototxt import prototxt_text
 from nnie_pipeline.chips import conditions_layers, conditions_net, conditions_types
 from nnie_pipeline.chips.chip import DEFAULT_CHIP, find_chip
 from nnie_pipeline.chips.conditions import LAYER_CONDITIONS, NET_CONDITIONS, Values
@@ -28,6 +29,9 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _OLD_FORMS = {
     "old-input-dim": re.compile(r"(?m)(?:^|(?<=[\s}]))input_dim\s*:"),
     "old-layers-form": re.compile(r"(?m)(?:^|(?<=[\s}]))layers\s*:?\s*\{"),
+    "training-layers": re.compile(
+        r"""\btype\s*:\s*(?:(["'])\w*(?:Data|Loss|Accuracy)\1|\w*DATA\b|\w+_LOSS\b|ACCURACY\b)"""
+    ),
 }
 
 
@@ -77,8 +81,8 @@ def check_files(prototxt: Path, caffemodel: Path | None, chip: str) -> list[Find
     Raises:
         InputError: the chip is not known, or a file cannot be read.
     """
-    net = read_net(prototxt, caffemodel)
-    text = prototxt.read_text(encoding="utf-8-sig")
+    net = read_net(prototxt, caffemodel, any_type=True)
+    text = prototxt_text(prototxt)
     lines = name_lines(text)
     found = [replace(x, line=lines.get(x.layer, 0)) for x in check(net, chip)]
     return check_text(text) + found
@@ -91,10 +95,13 @@ def check_text(prototxt: str) -> list[Finding]:
         prototxt: the text of the file.
     """
     bare = _COMMENT_OR_STRING.sub(lambda m: " " * len(m[0]), prototxt)
+    no_comments = _COMMENT_OR_STRING.sub(
+        lambda m: " " * len(m[0]) if m[0].startswith("#") else m[0], prototxt
+    )
     by_id = {x.id: x for x in rules()}
     findings = []
     for rule_id, pattern in _OLD_FORMS.items():
-        if match := pattern.search(bare):
+        if match := pattern.search(no_comments if rule_id == "training-layers" else bare):
             line = bare.count("\n", 0, match.start()) + 1
             found = _finding(by_id[rule_id], "", {"line": line})
             findings.append(replace(found, line=line))
