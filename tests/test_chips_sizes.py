@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +24,12 @@ from nnie_pipeline.chips.check import check
 from nnie_pipeline.chips.chip import find_chip
 from nnie_pipeline.chips.cost import macs, milliseconds, operations, parameters
 from nnie_pipeline.chips.memory import plan, stored_bytes, temporary_bytes
-from nnie_pipeline.chips.sizes import SizeRow, nearest_valid, valid_sizes
+from nnie_pipeline.chips.size_rows import Anchors, SizeRow
+from nnie_pipeline.chips.sizes import nearest_valid, valid_sizes
 from nnie_pipeline.cli import sizes as sizes_command
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.wk.header import read_header
+from tests import models
 
 MNET = "retinaface_mnet025/mnet.prototxt"
 REPAIRED = "retinaface_mnet025/mnet_hand_rewritten.prototxt"
@@ -286,12 +289,34 @@ def test_known_sizes_have_a_note(shared: Path) -> None:
 
 def test_outputs_and_anchors(shared: Path) -> None:
     net = model(shared, MNET)
-    rows = valid_sizes(net, 640, 640, anchors={8: 2, 16: 2, 32: 2})
+    rows = valid_sizes(net, 640, 640, anchors=Anchors({8: 2, 16: 2, 32: 2}))
     assert [x.anchors for x in rows] == [2 * (80 * 80 + 40 * 40 + 20 * 20)]
     outputs = dict(rows[0].outputs)
     assert outputs["face_rpn_landmark_pred_stride16"] == (1, 20, 40, 40)
     assert list(outputs) == net.outputs
     assert valid_sizes(net, 640, 640)[0].anchors is None
+    assert rows[0].maps == tuple((640 >> x, 640 >> x) for x in range(1, 6))
+
+
+def test_anchors_in_pixels_of_a_letterboxed_camera_picture(shared: Path) -> None:
+    net = model(shared, MNET)
+    anchors = Anchors({8: 2}, 16, 512)
+    square, wide = valid_sizes(net, anchors=anchors, at=[(640, 640), (576, 1024)])[::-1]
+    # 1920 columns become 640: every pixel of the input is 3 of the picture
+    assert (square.smallest_anchor, square.largest_anchor) == (48, 1536)
+    # 16:9 as the camera: 1920 / 1024 = 1.875
+    assert (wide.smallest_anchor, wide.largest_anchor) == (30, 960)
+    tall = valid_sizes(net, anchors=anchors, at=[(128, 640)])[0]
+    # the height is scarce: 1080 / 128
+    assert tall.smallest_anchor == round(16 * 1080 / 128, 1)
+
+
+def test_only_the_sizes_asked_for(shared: Path) -> None:
+    net = model(shared, MNET)
+    rows = valid_sizes(net, at=[(640, 640), (500, 500), (320, 1920)])
+    assert [(x.height, x.width) for x in rows] == [(320, 1920), (640, 640)]
+    with pytest.raises(InputError, match="5000x640: a side must be 1 to 4096"):
+        valid_sizes(net, at=[(5000, 640)])
 
 
 def test_macs_by_hand(tmp_path: Path) -> None:
@@ -455,6 +480,70 @@ def test_command(shared: Path) -> None:
     assert status == 0
     assert "352x640" in output
     assert "estimates" in output
+
+
+def test_command_takes_a_spec_and_sizes(shared: Path) -> None:
+    path = str(shared / "models" / MNET)
+    given = ("--spec", "retinaface-mnet025", "--json", "--at")
+    status, output = run(path, *given, "640,512x768")
+    assert status == 0
+    wide, square = json.loads(output)["sizes"]
+    assert (wide["height"], wide["width"], wide["smallest_anchor"]) == (512, 768, 40.0)
+    assert square["anchors"] == 2 * (80 * 80 + 40 * 40 + 20 * 20)
+    assert "faces" not in square
+    status, output = run(path, *given, "640,600")
+    assert status == 2
+    assert "600x600 is not valid" in output
+    assert "use 576x576 or 608x608" in output
+
+
+def test_command_takes_a_model_of_the_zoo() -> None:
+    status, output = run("retinaface", "--json", "--at", "320")
+    assert status == 0
+    (row,) = json.loads(output)["sizes"]
+    assert row["maps"] == [[160, 160], [80, 80], [40, 40], [20, 20], [10, 10]]
+    assert row["anchors"] == 2 * (40 * 40 + 20 * 20 + 10 * 10)
+    # 320 pixels for 1920: 16 and 512 become six times as many
+    assert (row["smallest_anchor"], row["largest_anchor"]) == (96, 3072)
+    assert "published" not in row["note"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--images", "."), "give --spec"),
+        (("--images", ".", "--spec", "retinaface-mnet025"), "give its weights"),
+        (("--images", ".", "--spec", "mobilefacenet"), "is for detectors"),
+        (("--at", "640,x"), "is not a size"),
+        (("--spec", "retinafac"), "did you mean retinaface"),
+    ],
+)
+def test_command_names_what_is_missing(
+    shared: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    status, output = run(str(shared / "models" / MNET), *arguments)
+    assert status == 2
+    assert message in output
+
+
+def test_far_faces_are_found_at_a_large_input_only(shared: Path, tmp_path: Path) -> None:
+    photographs = models.photographs()
+    for name in ("astronaut", "solvay_conference_1927"):
+        shutil.copy(photographs[name].path, tmp_path / f"{name}.jpg")
+    files = (str(shared / "models" / x) for x in (MNET, MNET.replace("prototxt", "caffemodel")))
+    status, output = run(
+        *files, "--spec", "retinaface-mnet025", "--images", str(tmp_path), "--at", "1024,320",
+        "--json",
+    )  # fmt: skip
+    assert status == 0
+    small, large = (x["faces"] for x in json.loads(output)["sizes"])
+    # The astronaut's face is near. On the other picture, of 3000 columns, sit and stand 29 people
+    # whose faces are 10 pixels high when it is 320 wide.
+    assert small["found"] == 1
+    assert small["faces"] == large["faces"]
+    assert 27 <= large["found"] <= large["faces"] <= 31
+    assert large["smallest"] < small["smallest"]
+    assert small["share"] == small["found"] / small["faces"]
 
 
 def test_command_lists_many_sizes_as_plain_lines(shared: Path) -> None:

@@ -222,12 +222,23 @@ def _pass_through(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[
     return [(n, channels, h // param.block_height, w // param.block_width)]
 
 
-def _spp(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
+def _spp(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
     levels = layer.params.spp_param.pyramid_height
-    if levels > _MOST_LEVELS:
+    if not 1 <= levels <= _MOST_LEVELS:
         raise ValueError(f"pyramid_height {levels}")
-    bins = sum(4**i for i in range(levels))
-    return [(bottoms[0][0], bottoms[0][1] * bins)]
+    n, c, *size = bottoms[0]
+    total: Dim = 0
+    for bins in (1 << x for x in range(levels)):
+        kernel = [-(-x // bins) for x in size]
+        pad = [(k * bins - x + 1) // 2 for k, x in zip(kernel, size, strict=True)]
+        padded = (pad[0] > 0) | (pad[1] > 0)
+        area: Any = 1
+        for x, k, p in zip(size, kernel, pad, strict=True):
+            _require(found, p < k)
+            count = -(-(x + 2 * p - k) // k) + 1
+            area = area * (count - (padded & ((count - 1) * k >= x + p)))
+        total = total + area
+    return [(n, c, 1, 1) if levels == 1 else (n, c * total)]
 
 
 def _roi_pooling(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:

@@ -14,6 +14,12 @@ solve the two published 8-bit timings of Hi3516DV300: RetinaFace mnet.25 at 640x
 there). 16 bit takes twice as long (34 ms, the same README). Other chips: the rate in proportion
 to the tera-operations a second of one core. It knows nothing of memory bandwidth or of work on
 the CPU: an estimate, good for comparing sizes.
+
+Its error: two constants meet the two fitted timings within 2 %. Against published timings that it
+was not fitted to it is up to 30 % too low: MobileFaceNet at 112x112 on one core was also given as
+about 14 ms (issue 3 of hanson-young/nniefacelib; estimate 10), yolov5 at 416x416 on Hi3516CV500 as
+40 ms (about 3.5e9 multiplications of its small form give 31), and
+CenterFace there grows from 20 ms at 320x320 to 45 ms at 416x416, where the model says 34 at most.
 """
 
 from __future__ import annotations

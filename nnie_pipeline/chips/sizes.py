@@ -2,60 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from nnie_pipeline.caffe.net import Layer, Net, Shape
+from nnie_pipeline.caffe.net import Layer, Net
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.chips.batch_rules import Candidates, Mask
 from nnie_pipeline.chips.batch_shapes import Ints, infer_all, picture_input
 from nnie_pipeline.chips.chip import DEFAULT_CHIP, Chip, find_chip
-from nnie_pipeline.chips.cost import macs, milliseconds, operations, parameters
 from nnie_pipeline.chips.declared import compared, outside
-from nnie_pipeline.chips.memory import plan, temporary_bytes
-from nnie_pipeline.chips.quantities import Dims, Site, UnknownShapeError
+from nnie_pipeline.chips.quantities import Site, UnknownShapeError
 from nnie_pipeline.chips.rule import INPUT, Rule, rules
 from nnie_pipeline.chips.segments import on_cpu
+from nnie_pipeline.chips.size_rows import Anchors, SizeRow, size_rows
 from nnie_pipeline.errors import InputError
 
-_KNOWN_SIZES = (512, 640, 768, 1024)
-_KNOWN_NOTE = "used in published RetinaFace work on NNIE"
 _LARGEST_SIDE = 4096
 _MOST_CANDIDATES = 1 << 20
 _ASPECT_TOLERANCE = 0.1
 _SEARCH_STEP = 8
 _SEARCH_REACH = 256
-
-
-@dataclass(frozen=True)
-class SizeRow:
-    """One valid input size.
-
-    `outputs` are the network's output blobs with their shapes, `anchors` the number of anchor
-    boxes (None when not asked for), `macs` multiply-accumulate operations for one picture,
-    `parameters` trained values, `memory_8` and `memory_16` temporary memory in bytes at 8 and
-    16 bit, `ms_8` and `ms_16` estimated milliseconds a picture; see `cost` and `memory` for
-    the models.
-    """
-
-    height: int
-    width: int
-    outputs: tuple[tuple[str, Shape], ...]
-    anchors: int | None
-    macs: int
-    parameters: int
-    memory_8: int
-    memory_16: int
-    ms_8: float
-    ms_16: float
-    note: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it; `outputs` maps names to shapes."""
-        return {**asdict(self), "outputs": {name: list(shape) for name, shape in self.outputs}}
 
 
 def valid_sizes(
@@ -66,7 +33,8 @@ def valid_sizes(
     square: bool = False,
     aspect: tuple[int, int] | None = None,
     chip: str = DEFAULT_CHIP,
-    anchors: Mapping[int, int] | None = None,
+    anchors: Anchors | None = None,
+    at: Sequence[tuple[int, int]] = (),
 ) -> list[SizeRow]:
     """All valid fixed input sizes of `net`, by height, then width.
 
@@ -84,23 +52,27 @@ def valid_sizes(
         aspect: (width, height): for every width only the height nearest to this ratio, within
             10 %.
         chip: the chip's name.
-        anchors: anchors a cell for each stride, to count anchor boxes.
+        anchors: a detector's anchor boxes, to count and to measure them.
+        at: only these (height, width); then no other limit counts.
 
     Raises:
         InputError: unknown chip, or limits that leave no or too many candidates.
         ShapeError: a layer whose shape is not known.
     """
     found_chip = find_chip(chip)
-    sides = _sides(min, max, step)
-    heights, widths = (sides, sides) if square else _grid(sides, sides)
+    if at:
+        heights, widths = _given(at)
+    else:
+        sides = _sides(min, max, step)
+        heights, widths = (sides, sides) if square else _grid(sides, sides)
     if aspect is not None and (aspect[0] < 1 or aspect[1] < 1):
         raise InputError(f"aspect {aspect[0]}:{aspect[1]} is not a ratio; write 16:9")
     found = infer_all(net, heights, widths)
     keep = np.flatnonzero(_valid(net, found, found_chip)[1:]) + 1
-    if aspect is not None:
+    if aspect is not None and not at:
         keep = _of_aspect(keep, found, net, aspect)
     _confirm(net, found, keep)
-    return _rows(net, _only(found.shapes, keep), keep.size, found_chip, anchors or {})
+    return size_rows(net, found.shapes, keep, found_chip, anchors)
 
 
 def nearest_valid(
@@ -145,6 +117,15 @@ def _confirm(net: Net, found: Candidates, valid: Ints) -> None:
         rows, columns = (np.asarray(x) for x in found.shapes[picture][2:])
         size = (int(rows[valid[0]]), int(columns[valid[0]]))
         infer(net, {**net.inputs, picture: (*net.inputs[picture][:2], *size)})
+
+
+def _given(sizes: Sequence[tuple[int, int]]) -> tuple[Ints, Ints]:
+    unique = sorted(set(sizes))
+    for height, width in unique:
+        if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE):
+            raise InputError(f"size {height}x{width}: a side must be 1 to {_LARGEST_SIDE} pixels")
+    both = np.array(unique, dtype=np.int64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
 
 
 def _sides(smallest: int, largest: int, step: int) -> Ints:
@@ -225,66 +206,3 @@ def _of_aspect(keep: Ints, found: Candidates, net: Net, aspect: tuple[int, int])
     ]
     chosen = np.array(sorted(i for i in best if near[i]), dtype=np.int64)
     return keep[chosen]
-
-
-def _only(shapes: Mapping[str, Dims], keep: Ints) -> dict[str, Dims]:
-    """The shapes of the kept candidates."""
-    return {
-        name: tuple(x[keep] if isinstance(x, np.ndarray) else x for x in shape)
-        for name, shape in shapes.items()
-    }
-
-
-def _rows(
-    net: Net, shapes: dict[str, Dims], count: int, chip: Chip, anchors: Mapping[int, int]
-) -> list[SizeRow]:
-    if not count:
-        return []
-    total = np.zeros(count, dtype=np.int64)
-    block_total = np.zeros(count, dtype=np.int64)
-    stored = 0
-    for layer in net.layers:
-        bottoms, tops = [shapes[x] for x in layer.bottoms], [shapes[x] for x in layer.tops]
-        total += macs(layer, bottoms, tops)
-        stored += parameters(layer, bottoms, tops)
-        if not on_cpu(layer):
-            block_total += macs(layer, bottoms, tops, in_blocks=True)
-    started = operations(net, shapes)
-    layout = plan(net)
-    memory = [_column(temporary_bytes(layout, shapes, bits), count) for bits in (8, 16)]
-    time = [_column(milliseconds(block_total, started, chip, bits), count) for bits in (8, 16)]
-    size = shapes[picture_input(net)]
-    heights, widths = _column(size[2], count), _column(size[3], count)
-    outputs = [(name, [_column(x, count) for x in shapes[name]]) for name in net.outputs]
-    macs_column = total.tolist()
-    return [
-        _noted(
-            SizeRow(
-                height=height,
-                width=width,
-                outputs=tuple((name, tuple(x[i] for x in dims)) for name, dims in outputs),
-                anchors=_anchor_count(height, width, anchors) if anchors else None,
-                macs=macs_column[i],
-                parameters=stored,
-                memory_8=memory[0][i],
-                memory_16=memory[1][i],
-                ms_8=round(time[0][i], 2),
-                ms_16=round(time[1][i], 2),
-            )
-        )
-        for i, (height, width) in enumerate(zip(heights, widths, strict=True))
-    ]
-
-
-def _column(values: Any, count: int) -> list[Any]:
-    column: list[Any] = np.broadcast_to(np.asarray(values), (count,)).tolist()
-    return column
-
-
-def _anchor_count(height: int, width: int, anchors: Mapping[int, int]) -> int:
-    return sum(-(-height // s) * -(-width // s) * n for s, n in anchors.items())
-
-
-def _noted(row: SizeRow) -> SizeRow:
-    known = row.height == row.width and row.height in _KNOWN_SIZES
-    return replace(row, note=_KNOWN_NOTE) if known else row
