@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,9 +15,22 @@ import pytest
 from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.compare.dumps import Dump, read_dump, write_dump
 from nnie_pipeline.compare.layers import Comparison, compare
-from nnie_pipeline.compare.metrics import Difference, difference
+from nnie_pipeline.compare.metrics import difference, histogram_overlap
 from nnie_pipeline.errors import InputError
 from tests.caffe_nets import conv, every_value, feed, header, layer, net_of, random_net
+
+
+class Difference(NamedTuple):
+    """RuyiStudio's three."""
+
+    cosine: float
+    max_abs: float
+    rel_euclid: float
+
+
+def three(left: Array, right: Array) -> Difference:
+    found = difference(left, right)
+    return Difference(found.cosine, found.max_abs, found.rel_euclid)
 
 
 def array(*values: float) -> Array:
@@ -48,10 +61,34 @@ def test_metrics_by_hand() -> None:
     assert found.max_abs == 1
     assert found.rel_euclid == pytest.approx(math.sqrt(2) / 5, rel=1e-12)
     # The distance is measured in the left one's length.
-    assert difference(array(1, 0), array(3, 0)) == Difference(1, 2, 2)
+    assert three(array(1, 0), array(3, 0)) == Difference(1, 2, 2)
     assert difference(array(3, 0), array(1, 0)).rel_euclid == pytest.approx(2 / 3)
     assert difference(array(1, 2), array(-1, -2)).cosine == pytest.approx(-1, abs=1e-12)
     assert difference(array(1, 0), array(0, 1)).cosine == 0
+
+
+def test_the_other_metrics_by_hand() -> None:
+    found = difference(array(3, 4, 0, 0), array(3, 4, 0, 2))
+    assert found.mean_abs == 0.5
+    assert found.sqnr_db == pytest.approx(10 * math.log10(25 / 4), rel=1e-12)
+    assert difference(array(1, 2), array(1, 2)).sqnr_db == math.inf
+    assert difference(array(1, 2), array(0, 0)).sqnr_db == 0
+    assert difference(array(0, 0), array(1, 2)).sqnr_db == -math.inf
+    broken = difference(array(1, math.nan), array(1, 2))
+    assert (broken.mean_abs, broken.sqnr_db, broken.overlap) == (math.inf, -math.inf, 0)
+
+
+def test_histogram_overlap() -> None:
+    rng = np.random.default_rng(0)
+    left = rng.normal(0, 1, 40_000).astype(np.float32)
+    assert histogram_overlap(left, rng.permutation(left)) == pytest.approx(1, abs=1e-12)
+    assert histogram_overlap(array(0, 0, 0, 1), array(0, 1, 1, 1)) == pytest.approx(0.5)
+    assert histogram_overlap(array(0, 0), array(5, 5)) == 0
+    assert histogram_overlap(array(7), array(7, 7)) == 1
+    right = (left + rng.normal(0, 0.5, left.size)).astype(np.float32)
+    edges = np.linspace(min(left.min(), right.min()), max(left.max(), right.max()), 65)
+    counts = [np.histogram(x, edges)[0] / x.size for x in (left, right)]
+    assert histogram_overlap(left, right) == pytest.approx(np.minimum(*counts).sum(), abs=2e-3)
 
 
 def test_shapes_need_not_be_equal_but_sizes() -> None:
@@ -90,14 +127,14 @@ def test_the_same_is_the_same() -> None:
 def test_zero_and_not_finite(left: list[float], right: list[float], expected: Difference) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert difference(array(*left), array(*right)) == expected
+        assert three(array(*left), array(*right)) == expected
 
 
 def test_a_broken_number_in_a_late_piece_is_found() -> None:
     left = np.ones(100_000, np.float32)
     right = left.copy()
     right[-1] = np.nan
-    assert difference(left, right) == Difference(0, math.inf, math.inf)
+    assert three(left, right) == Difference(0, math.inf, math.inf)
     right[-1] = 7
     assert difference(left, right).max_abs == 6
 

@@ -1,12 +1,19 @@
-"""A dump on disk: one `.npy` a value, and `dump.json` in execution order."""
+"""A dump: blobs with their values on disk, and this project's own kind of folder.
+
+This project writes one `.npy` a value, and `dump.json` in execution order. The vendor's kinds
+have readers of their own; `open_dump` finds the one that fits.
+"""
 
 from __future__ import annotations
 
+import functools
+import io
+import math
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,11 +25,20 @@ from nnie_pipeline.errors import InputError
 RECORD = "dump.json"
 _LARGEST_BLOB = 1 << 31
 _LONGEST_NAME = 150
+_FIELDS = ("layer", "type", "blob", "value", "shape", "file")
+
+
+Role = Literal["output", "input", "weight", "bias"]
+"""What a blob is to its layer; only a mapper's dump holds other than outputs."""
 
 
 @dataclass(frozen=True)
 class DumpedBlob:
-    """One value: the layer and blob it belongs to, its shape and its file in the folder."""
+    """One value: the layer and blob it belongs to, its shape and its file in the folder.
+
+    `number` counts the tops (or bottoms) of a layer. `scaled` is False where the file holds
+    codes whose unit it does not name: the values are right up to one factor.
+    """
 
     layer: str
     type: str
@@ -30,34 +46,79 @@ class DumpedBlob:
     value: str
     shape: tuple[int, ...]
     file: str
+    number: int = 0
+    role: Role = "output"
+    scaled: bool = True
+
+
+def load_npy(path: Path, blob: DumpedBlob) -> Array:
+    """The values of `blob` in a `.npy` file, float32.
+
+    Raises:
+        InputError: the file is missing or does not hold this blob.
+    """
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST_BLOB:
+            raise InputError(f"{path} is larger than {_LARGEST_BLOB} bytes; dump again")
+        if (plain := _load_plain(path, size, blob.shape)) is not None:
+            return plain
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"cannot read blob {path}: {error}; dump again") from error
+    is_array = isinstance(array, np.ndarray)  # not so what is loaded of a zip
+    if not is_array or array.dtype.kind != "f" or array.shape != blob.shape:
+        raise InputError(f"{path} is not the float blob {list(blob.shape)}; dump again")
+    return np.asarray(array, dtype=np.float32)
+
+
+def _load_plain(path: Path, size: int, shape: tuple[int, ...]) -> Array | None:
+    """A file exactly as `write_dump` writes it; numpy parses every header as a Python literal."""
+    header = _header(shape)
+    if size != len(header) + 4 * math.prod(shape):
+        return None
+    data = path.read_bytes()
+    if not data.startswith(header) or len(data) != size:
+        return None
+    return np.frombuffer(data, np.float32, offset=len(header)).reshape(shape)
+
+
+@functools.lru_cache(maxsize=1024)
+def _header(shape: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": "<f4", "fortran_order": False, "shape": shape}
+    )
+    return stream.getvalue()
 
 
 @dataclass(frozen=True)
 class Dump:
-    """A dump folder; `kind` says in words how it was made ("float", "simulated 8 bit")."""
+    """A dump folder; `kind` says in words how it was made ("float", "simulated 8 bit").
+
+    `outputs` are the values that the network gives out, where that is known. `named`: layers
+    have their names, not just numbers. `ordered`: blobs stand in execution order.
+    `states`: what is left of a blob that in-place layers change: every layer's own value, only
+    the last one ("last"), or a fused operation's result under any of its layers ("fused").
+    """
 
     folder: Path
     kind: str
     engine: str
     blobs: tuple[DumpedBlob, ...]
+    outputs: tuple[str, ...] = ()
+    named: bool = True
+    ordered: bool = True
+    states: Literal["own", "last", "fused"] = "own"
+    reader: Callable[[Path, DumpedBlob], Array] = load_npy
 
     def load(self, blob: DumpedBlob) -> Array:
-        """The values of one blob, float32.
+        """The values of one blob, float32, in `blob.shape`.
 
         Raises:
             InputError: the file is missing or does not hold this blob.
         """
-        path = self.folder / blob.file
-        try:
-            if path.stat().st_size > _LARGEST_BLOB:
-                raise InputError(f"{path} is larger than {_LARGEST_BLOB} bytes")
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"cannot read blob {path}: {error}; dump again") from error
-        is_array = isinstance(array, np.ndarray)  # not so what is loaded of a zip
-        if not is_array or array.dtype.kind != "f" or array.shape != blob.shape:
-            raise InputError(f"{path} is not the float blob {list(blob.shape)}; dump again")
-        return np.asarray(array, dtype=np.float32)
+        return self.reader(self.folder / blob.file, blob)
 
 
 def write_dump(
@@ -80,7 +141,8 @@ def write_dump(
         "net": net.name,
         "kind": kind,
         "engine": engine,
-        "blobs": [asdict(x) for x in blobs],
+        "outputs": list(net.outputs),
+        "blobs": [{x: getattr(blob, x) for x in _FIELDS} for blob in blobs],
     }
     (folder / RECORD).write_text(files.to_json(record), encoding="utf-8")
 
@@ -113,14 +175,25 @@ def read_dump(folder: Path) -> Dump:
         raise InputError(f"{folder} is no dump: it has no {RECORD}; make one with nnie dump")
     record: Any = files.read_json(path, "the record of a dump")
     try:
-        blobs = tuple(_blob(x) for x in record["blobs"])
+        blobs = _numbered([_blob(x) for x in record["blobs"]])
         kind, engine = _text(record["kind"]), _text(record["engine"])
-    except (KeyError, TypeError, ValueError) as error:
+        outputs = tuple(_text(x) for x in record.get("outputs", []))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not the record of a dump: {error}; dump again") from error
     for blob in blobs:
         if Path(blob.file).name != blob.file or "\0" in blob.file or blob.file in ("", ".."):
             raise InputError(f"{path} names {blob.file!r}, no file of its folder; dump again")
-    return Dump(folder, kind, engine, blobs)
+    return Dump(folder, kind, engine, blobs, outputs)
+
+
+def _numbered(blobs: list[DumpedBlob]) -> tuple[DumpedBlob, ...]:
+    """Each value's place among the tops of its layer."""
+    numbered: list[DumpedBlob] = []
+    for blob in blobs:
+        follows = bool(numbered) and numbered[-1].layer == blob.layer
+        number = numbered[-1].number + 1 if follows else 0
+        numbered.append(replace(blob, number=number))
+    return tuple(numbered)
 
 
 def _blob(entry: Any) -> DumpedBlob:

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+
+from nnie_pipeline.caffe.net import Array
 from nnie_pipeline.compare.dumps import Dump, DumpedBlob
+from nnie_pipeline.compare.layout import bare, explain, same_blob, without_padding
+from nnie_pipeline.compare.match import match
 from nnie_pipeline.compare.metrics import difference
 from nnie_pipeline.errors import InputError
 
 THRESHOLD = 0.99
 """RuyiStudio's default: a cosine below it is shown in red."""
 
+ORANGE, RED = 0.99, 0.95
+"""RuyiStudio's graph colours a layer orange below 0.99 and red up to 0.95."""
+
+REL_EUCLID = 0.10
+"""RuyiStudio's default: a relative Euclidean distance above it is shown in red."""
+
+Colour = Literal["", "orange", "red"]
+
 
 @dataclass(frozen=True)
 class LayerDifference:
-    """One layer of both dumps; a layer with several tops stands once for each."""
+    """One layer of both dumps; a layer with several tops stands once for each.
+
+    The numbers are those of `metrics.Difference`. `note` says what was done to make the two
+    sides comparable.
+    """
 
     name: str
     type: str
@@ -24,11 +44,31 @@ class LayerDifference:
     cosine: float
     max_abs: float
     rel_euclid: float
+    mean_abs: float = 0.0
+    sqnr_db: float = 0.0
+    overlap: float = 1.0
+    note: str = ""
+
+    @property
+    def colour(self) -> Colour:
+        """RuyiStudio's colour of the layer."""
+        return "" if self.cosine >= ORANGE else "orange" if self.cosine > RED else "red"
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A layer of both dumps whose shapes differ, and why that may be."""
+
+    name: str
+    type: str
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    reason: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Layers in execution order of the left dump, and what stands on one side only."""
+    """Layers in execution order, and what could not be compared."""
 
     left: str
     right: str
@@ -36,6 +76,8 @@ class Comparison:
     only_left: tuple[str, ...]
     only_right: tuple[str, ...]
     threshold: float
+    mismatched: tuple[Mismatch, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def first_below(self) -> LayerDifference | None:
@@ -63,6 +105,10 @@ class Comparison:
                     "cosine": x.cosine,
                     "max_abs": _finite(x.max_abs),
                     "rel_euclid": _finite(x.rel_euclid),
+                    "mean_abs": _finite(x.mean_abs),
+                    "sqnr_db": _finite(x.sqnr_db),
+                    "overlap": x.overlap,
+                    "note": x.note,
                 }
                 for x in self.layers
             ],
@@ -71,52 +117,92 @@ class Comparison:
             "below": sum(x.cosine < self.threshold for x in self.layers),
             "only_left": list(self.only_left),
             "only_right": list(self.only_right),
-        }
+            "mismatched": [
+                {"name": x.name, "type": x.type, "left": list(x.left), "right": list(x.right),
+                 "reason": x.reason}
+                for x in self.mismatched
+            ],
+            "notes": list(self.notes),
+        }  # fmt: skip
 
 
 def compare(left: Dump, right: Dump, threshold: float = THRESHOLD) -> Comparison:
-    """Compare the values of two dumps; `left` is the reference.
+    """Compare the values of two dumps of any kind; `left` is the reference.
 
     Raises:
-        InputError: no layer in common, or a layer of different shapes.
+        InputError: nothing in common, or a file that cannot be read.
     """
-    others = {_key(right, i): x for i, x in enumerate(right.blobs)}
-    layers, only_left = [], []
-    for i, blob in enumerate(left.blobs):
-        other = others.pop(_key(left, i), None)
-        if other is None:
-            only_left.append(blob.value)
-            continue
-        if blob.shape != other.shape:
-            raise InputError(
-                f"layer {blob.layer} is {list(blob.shape)} on the left and {list(other.shape)} on "
-                "the right; the dumps are of different networks or sizes: dump both again"
-            )
-        layers.append(_layer(left, blob, right, other))
+    found = match(left, right)
+    layers: list[LayerDifference] = []
+    mismatched: list[Mismatch] = []
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        results = list(pool.map(lambda pair: _layer(left, pair[0], right, pair[1]), found.pairs))
+    for result in results:
+        if isinstance(result, Mismatch):
+            mismatched.append(result)
+        else:
+            layers.append(result)
     if not layers:
-        raise InputError(
+        raise _nothing(left, right, mismatched)
+    return Comparison(
+        left.kind, right.kind, tuple(layers),
+        tuple(x.value for x in found.only_left), tuple(x.value for x in found.only_right),
+        threshold, tuple(mismatched), found.notes,
+    )  # fmt: skip
+
+
+def _nothing(left: Dump, right: Dump, mismatched: Sequence[Mismatch]) -> InputError:
+    if not mismatched:
+        return InputError(
             f"{left.folder} and {right.folder} have no layer in common; are they dumps of one "
             "network?"
         )
-    only_right = tuple(x.value for x in others.values())
-    return Comparison(left.kind, right.kind, tuple(layers), tuple(only_left), only_right, threshold)
+    first = mismatched[0]
+    return InputError(
+        f"layer {first.name} is {list(first.left)} on the left and {list(first.right)} on "
+        f"the right: {first.reason}"
+    )
 
 
-def _key(dump: Dump, index: int) -> tuple[str, int]:
-    """A value's layer and its place among that layer's tops."""
-    blob = dump.blobs[index]
-    number = 0
-    while index > number and dump.blobs[index - number - 1].layer == blob.layer:
-        number += 1
-    return blob.layer, number
-
-
-def _layer(left: Dump, blob: DumpedBlob, right: Dump, other: DumpedBlob) -> LayerDifference:
-    found = difference(left.load(blob), right.load(other))
+def _layer(left: Dump, a: DumpedBlob, right: Dump, b: DumpedBlob) -> LayerDifference | Mismatch:
+    named, other = (a, b) if a.type or not b.type else (b, a)
+    values = _fitted(left.load(a), right.load(b), a.role in ("weight", "bias"))
+    if values is None:
+        return Mismatch(named.layer, named.type, a.shape, b.shape, explain(a.shape, b.shape))
+    x, y, alignment = values
+    notes = [f"rows padded to {alignment} bytes: padding taken off"] if alignment else []
+    if not (a.scaled and b.scaled):
+        y = y * np.float32(_factor(x, y))
+        notes.append("codes without their unit: scaled to the other side")
+    role = "" if a.role == "output" else f" ({a.role} {a.number})"
+    found = difference(x, y)
+    shape = named.shape if len(named.shape) >= len(other.shape) else other.shape
     return LayerDifference(
-        blob.layer, blob.type, blob.blob, blob.shape,
-        found.cosine, found.max_abs, found.rel_euclid,
+        f"{named.layer}{role}", named.type, named.blob, shape or x.shape,
+        found.cosine, found.max_abs, found.rel_euclid, found.mean_abs, found.sqnr_db,
+        found.overlap, "; ".join(notes),
     )  # fmt: skip
+
+
+def _fitted(x: Array, y: Array, flat: bool) -> tuple[Array, Array, int] | None:
+    """Both in one shape, and the bytes to which rows were aligned; None where that fails."""
+    if flat:
+        return (x.reshape(-1), y.reshape(-1), 0) if x.size == y.size else None
+    if x.shape == y.shape or same_blob(x.shape, y.shape):
+        return x, y, 0
+    if y.ndim == 1 and x.ndim > 1:
+        fitted = without_padding(y, bare(x.shape))
+        return None if fitted is None else (x, *fitted)
+    if x.ndim == 1 and y.ndim > 1:
+        fitted = without_padding(x, bare(y.shape))
+        return None if fitted is None else (fitted[0], y, fitted[1])
+    return None
+
+
+def _factor(x: Array, y: Array) -> float:
+    """What `y` has to be multiplied with to be as long as `x`."""
+    lengths = [float(np.linalg.norm(v.astype(np.float64).reshape(-1))) for v in (x, y)]
+    return lengths[0] / lengths[1] if lengths[1] else 1.0
 
 
 def _finite(value: float) -> float | None:

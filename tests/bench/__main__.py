@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.files import to_json, write_text
-from tests.bench import conversions, networks, quantiser, whole_run
+from tests.bench import comparison, conversions, networks, quantiser, whole_run
 
 Row = dict[str, str | int | float]
 
@@ -26,6 +26,7 @@ def main() -> None:
         except InputError as error:
             sys.stdout.write(f"left out: {error}\n")
     rows += networks.measure()
+    rows += comparison.measure()
     rows += conversions.measure()
     for row in rows:
         row["held"] = _held(row)
