@@ -17,6 +17,7 @@ from nnie_pipeline.caffe.net import Array, Layer, Net
 from nnie_pipeline.engine.onnxruntime_engine import Session
 from nnie_pipeline.errors import CheckError, InputError
 from nnie_pipeline.rewrite import (
+    cut_tail,
     in_place,
     merge_batch_norm,
     names,
@@ -135,10 +136,112 @@ def test_reshape(dims: str, after: str, tmp_path: Path) -> None:
     assert moved(net, rewritten) == 0
 
 
+def test_a_first_dim_is_first_by_a_negative_axis_too() -> None:
+    param = "reshape_param { shape { dim: 1 dim: -1 } axis: -5 }"
+    net = net_of(header(1, 3, 4, 5) + layer("Reshape", "r", "data", "", param))
+    after, _ = applied(reshape_batch, net)
+    assert list(after.layers[0].params.reshape_param.shape.dim) == [0, -1]
+    assert moved(net, after) == 0
+
+
+FIVE = "reshape_param { shape { dim: 1 dim: 3 dim: 2 dim: 4 dim: 5 } }"
+
+
+@pytest.mark.parametrize(
+    ("second", "dims"),
+    [
+        ("dim: 1 dim: 6 dim: -1", [0, 6, 20]),
+        ("dim: 0 dim: -1 dim: 4 dim: 5", [0, 6, 4, 5]),
+        ("dim: 2 dim: -1", [2, 60]),
+    ],
+)
+def test_reshapes_through_more_than_four_dims_are_joined(second: str, dims: list[int]) -> None:
+    text = (
+        header(1, 6, 4, 5)
+        + conv("c", "data", 6)
+        + layer("Reshape", "five", "c", "", FIVE)
+        + layer("Reshape", "r", "five", "", f"reshape_param {{ shape {{ {second} }} }}")
+    )
+    net, _ = random_net(text)
+    after, changes = applied(reshape_batch, net)
+    assert [x.name for x in after.layers] == ["c", "r"]
+    assert after.layers[1].bottoms == ["c"]
+    assert list(after.layers[1].params.reshape_param.shape.dim) == dims
+    assert len(changes.lines) == 1
+    assert moved(net, after) == 0
+
+
+@pytest.mark.parametrize("reader", ["ReLU", ""])
+def test_five_dims_that_something_else_needs_are_left_to_the_rules(reader: str) -> None:
+    text = header(1, 6, 4, 5) + layer("Reshape", "five", "data", "", FIVE)
+    net = net_of(text + (layer(reader, "r", "five") if reader else ""))
+    after, changes = applied(reshape_batch, net)
+    assert [x.name for x in after.layers] == [x.name for x in net.layers]
+    assert not changes.lines
+
+
 def test_a_reshape_behind_the_batch_axis_stays() -> None:
     param = "reshape_param { shape { dim: 6 dim: 10 } axis: 1 }"
     net = net_of(header(1, 3, 4, 5) + layer("Reshape", "r", "data", "", param))
     assert not applied(reshape_batch, net)[1].lines
+
+
+# --- cut-cpu-tail --------------------------------------------------------------------------
+
+
+def test_an_ssd_tail_is_cut_off() -> None:
+    text = (
+        header(1, 3, 8, 8)
+        + conv("c", "data", 4)
+        + conv("loc", "c", 8)
+        + layer("Permute", "p", "loc", "", "permute_param { order: 0 order: 2 order: 3 order: 1 }")
+        + layer("Flatten", "loc_flat", "p")
+        + conv("conf", "c", 4)
+        + layer("Flatten", "conf_flat", "conf")
+        + layer("PriorBox", "prior", "c data", "", "prior_box_param { min_size: 4 }")
+        + layer("DetectionOutput", "out", "loc_flat conf_flat prior", "",
+                "detection_output_param { num_classes: 2 }")
+    )  # fmt: skip
+    after, changes = applied(cut_tail, net_of(text))
+    assert [x.name for x in after.layers] == ["c", "loc", "p", "loc_flat", "conf", "conf_flat"]
+    assert after.outputs == ["loc_flat", "conf_flat"]
+    assert changes.lines == [
+        "prior (PriorBox) is cut off",
+        "out (DetectionOutput) is cut off",
+        "the outputs are now loc_flat, conf_flat",
+    ]
+
+
+def test_a_yolo_tail_ends_in_the_convolution() -> None:
+    """Its 5-D Reshape and Permute are the CPU's work; the convolution has the same numbers."""
+    order_of_five = "permute_param { order: 0 order: 1 order: 3 order: 4 order: 2 }"
+    text = (
+        header(1, 3, 4, 5)
+        + conv("head", "data", 6)
+        + layer("Reshape", "five", "head", "", FIVE)
+        + layer("Permute", "p", "five", "", order_of_five)
+        + layer("Sigmoid", "s", "p")
+    )
+    net, _ = random_net(text)
+    after, changes = applied(cut_tail, net)
+    assert [x.name for x in after.layers] == ["head"]
+    assert after.outputs == ["head"]
+    assert changes.lines[-2:] == [
+        "five (Reshape to 5 dims) is cut off: head holds the same numbers",
+        "the outputs are now head",
+    ]
+
+
+def test_five_dims_inside_a_network_are_not_cut() -> None:
+    text = (
+        header(1, 6, 4, 5)
+        + layer("Reshape", "five", "data", "", FIVE)
+        + layer("Reshape", "r", "five", "", "reshape_param { shape { dim: 0 dim: 6 dim: 20 } }")
+    )
+    net = net_of(text)
+    after, changes = applied(cut_tail, net)
+    assert [x.name for x in after.layers] == ["five", "r"]
+    assert not changes.lines
 
 
 # --- merge-batch-norm ----------------------------------------------------------------------
@@ -419,6 +522,24 @@ def test_a_branch_stays_together_and_tails_stand_last() -> None:
     ]  # fmt: skip
 
 
+def test_only_what_moved_is_said_to_have_moved() -> None:
+    """A torn branch is put together; what it is taken out of has not moved."""
+    text = (
+        header(1, 2, 4, 4)
+        + conv("trunk", "data", 2)
+        + conv("a1", "trunk", 2)
+        + conv("b1", "trunk", 2)
+        + conv("b2", "b1", 2)
+        + conv("a2", "a1", 2)
+        + layer("Eltwise", "join", "a2 b2")
+        + conv("unread", "a2", 2)
+    )
+    net = net_of(text)
+    net.outputs = ["join"]
+    _, changes = applied(order, net)
+    assert changes.lines == ["a2 moved behind a1", "unread is gone: no output needs it"]
+
+
 def test_long_diamond_chains_take_polynomial_time() -> None:
     """2**500 ways lead through the chain; every layer is visited once."""
     layers = []
@@ -504,6 +625,61 @@ def test_in_place_behind_slice_and_pooling() -> None:
     after, _ = applied(in_place, net_of(text))
     assert after.find("r").in_place
     assert after.find("x").tops == ["r@x", "b"]
+
+
+CHAIN = (
+    header(1, 2, 4, 4)
+    + conv("conv", "data", 2, top="blob")
+    + layer("BatchNorm", "bn", "blob", "blob")
+    + layer("ReLU", "relu", "blob", "blob")
+    + conv("last", "blob", 2)
+)
+
+
+def test_apart_gives_every_layer_a_top_of_its_own(tmp_path: Path) -> None:
+    net, _ = random_net(CHAIN)
+    result = rewrite(net, runner(), skip=["merge-batch-norm"], apart=True)
+    same_text(
+        text_of(result.net, tmp_path),
+        'name: "net" '
+        + header(1, 2, 4, 4)
+        + conv("conv", "data", 2)
+        + layer("BatchNorm", "bn", "conv")
+        + layer("ReLU", "relu", "bn", "blob")
+        + conv("last", "blob", 2),
+    )
+    found = {x.name: x for x in result.passes}
+    assert len(found["own-tops"].changed) == 2
+    assert "in-place-activations" not in found
+    # The blob stands for what it stood for in the file.
+    assert check_table(net, result, tmp_path) == 2
+    assert result.names == {}
+
+
+def test_apart_takes_no_name_that_is_another_blobs(tmp_path: Path) -> None:
+    text = header(1, 2, 4, 4) + conv("x", "data", 2) + layer("ReLU", "relu", "x", "x")
+    net, _ = random_net(text + conv("x_x", "x", 2) + layer("ReLU", "r", "x_x", "x_x"))
+    result = rewrite(net, runner(), apart=True)
+    assert list(result.net.values()) == ["data", "x_x_", "x", "x_x_x_x", "x_x"]
+    assert not any(x.in_place for x in read_back(result.net, tmp_path).layers)
+
+
+def test_what_was_in_place_in_the_file_is_no_change() -> None:
+    result = rewrite(random_net(CHAIN)[0], runner(), skip=["merge-batch-norm"])
+    assert {x.name: x.changed for x in result.passes}["in-place-activations"] == []
+
+
+def test_what_can_no_longer_work_in_place_is_said() -> None:
+    text = (
+        header(1, 2, 4, 4)
+        + conv("conv", "data", 2, top="a")
+        + layer("Pooling", "pool", "a", "", "pooling_param { kernel_size: 2 stride: 2 }")
+        + layer("ReLU", "relu", "a", "a")
+    )
+    result = rewrite(random_net(text)[0], runner())
+    assert {x.name: x.changed for x in result.passes}["in-place-activations"] == [
+        "relu (ReLU) has a top of its own: its bottom has another use"
+    ]
 
 
 @given(dags())
@@ -795,6 +971,12 @@ def broken(change: Callable[[Net], None], lines: list[str]) -> Pass:
     return Pass("broken-pass", apply, False, "it is broken")
 
 
+def rewrite_with(item: Pass, net: Net) -> Rewritten:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "PASSES", (item,))
+        return rewrite(net, runner())
+
+
 def other_weight(net: Net) -> None:
     entry = net.layers[0]
     entry.weights = [entry.weights[0] * np.float32(1.001), *entry.weights[1:]]
@@ -834,6 +1016,30 @@ def test_a_broken_pass_is_caught(
     assert "--skip broken-pass" in message
     assert "\n" not in message
     rewrite(net, runner(), skip=["broken-pass"])
+
+
+def test_a_pass_cannot_write_into_weights() -> None:
+    """It would change the network that was given, and what the outputs are compared with."""
+
+    def write(net: Net) -> None:
+        net.layers[0].weights[0][:] = 0
+
+    net, _ = random_net(FULL)
+    with pytest.raises(ValueError, match="read-only"):
+        rewrite_with(broken(write, []), net)
+
+
+def test_what_changed_nothing_is_not_run_again() -> None:
+    runs = []
+
+    def counting(net: Net) -> list[list[Array]]:
+        runs.append(1)
+        return runner()(net)
+
+    net, _ = random_net(header(1, 3, 4, 4) + conv("class", "data", 3))
+    done = rewrite(net, counting)
+    assert not runs
+    assert all(not x.changed and x.difference == 0 for x in done.passes)
 
 
 def test_an_arithmetic_pass_may_move_outputs_a_little_and_no_more(

@@ -5,16 +5,24 @@ Result:  outputs loc and conf
 
 PriorBox and DetectionOutput have no place on the chip and every public SSD guide deletes them
 (HiSVP development guide, FAQ of SSD; TextBoxes++ on NNIE, 2018-10); Permute knows the order
-0, 2, 3, 1 only (HiSVP development guide, table 3-2). The outputs that are left are reported:
-the rest is the board program's work.
+0, 2, 3, 1 only (HiSVP development guide, table 3-2). A Reshape to more than 4 dims (same table)
+at the end of what is left goes too: its bottom holds the same numbers, as in YOLO v5's heads
+(yolov5 on NNIE: delete the 5-D Reshape or the Permute, the CPU does them). The outputs that are
+left are reported, grouped by kind (`order.by_kind`): the rest is the board program's work.
 """
 
 from __future__ import annotations
 
 from nnie_pipeline.caffe.net import Layer, Net
+from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.rewrite.base import Changes
+from nnie_pipeline.rewrite.order import by_kind
+from nnie_pipeline.rewrite.reshape_batch import MOST_DIMS
 
-REASON = "PriorBox, DetectionOutput and Permutes other than 0, 2, 3, 1 run on the CPU"
+REASON = (
+    "PriorBox, DetectionOutput, ArgMax, Permutes other than 0, 2, 3, 1 and outputs of more than "
+    "4 dims are the CPU's work"
+)
 
 _CPU = frozenset({"ArgMax", "DetectionOutput", "PriorBox"})
 
@@ -28,17 +36,18 @@ def apply(net: Net) -> Changes:
         if _impossible(layer) or lost.intersection(layer.bottoms):
             cut.append(layer)
             lost.update(layer.tops)
-    if not cut:
-        return changes
     gone = {id(x) for x in cut}
     kept = [x for x in net.layers if id(x) not in gone]
     made = {x for layer in kept for x in layer.tops}
     ends = [x for layer in cut for x in layer.bottoms if x in made and layer.type != "PriorBox"]
-    outputs = [x for x in net.outputs if x not in lost]
-    net.outputs = list(dict.fromkeys([*outputs, *ends]))
+    before = net.outputs
     net.layers = kept
+    net.outputs = list(dict.fromkeys(ends))
+    net.outputs = list(dict.fromkeys([*(x for x in before if x not in lost), *by_kind(net)]))
     changes.lines = [f"{x.name} ({x.type}) is cut off" for x in cut]
-    changes.lines.append(f"the outputs are now {', '.join(net.outputs)}")
+    _cut_reshapes(net, changes)
+    if net.outputs != before:
+        changes.lines.append(f"the outputs are now {', '.join(net.outputs)}")
     return changes
 
 
@@ -47,3 +56,20 @@ def _impossible(layer: Layer) -> bool:
         order = list(layer.params.permute_param.order)
         return order not in ([0, 2, 3, 1], sorted(order))
     return layer.type in _CPU
+
+
+def _cut_reshapes(net: Net, changes: Changes) -> None:
+    """Take the bottom of a last Reshape to more than 4 dims as the output in its place."""
+    shapes = infer(net)
+    for layer in reversed(net.layers):
+        top = layer.tops[0] if layer.tops else ""
+        if layer.type != "Reshape" or top not in net.outputs or top in net.consumers():
+            continue
+        if len(shapes[top]) > MOST_DIMS and layer.bottoms[0] not in net.inputs:
+            net.layers = [x for x in net.layers if x is not layer]
+            bottom = layer.bottoms[0]
+            net.outputs = list(dict.fromkeys(bottom if x == top else x for x in net.outputs))
+            changes.lines.append(
+                f"{layer.name} (Reshape to {len(shapes[top])} dims) is cut off: "
+                f"{bottom} holds the same numbers"
+            )

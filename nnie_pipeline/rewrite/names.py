@@ -3,7 +3,7 @@
 A node name in a compiled file has 32 bytes with its end mark (HiSVP API reference); longer
 ones are cut, so that three outputs face_rpn_cls_prob_reshape_stride32, 16 and 8 become one
 name (seen in public .wk files). A long name keeps its beginning and its end, where names
-differ.
+differ, and so the mark `_report`, `_hp` or `_cpu` at its end.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 
 from nnie_pipeline.caffe.files import caffe_names
-from nnie_pipeline.caffe.net import REPORT_MARKER, Net
+from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.rewrite.base import Changes
+from nnie_pipeline.rewrite.marks import ALL_MARKERS
 
 LONGEST = 31
 REASON = "a name in a compiled file has 31 characters; cut names collide"
@@ -67,7 +68,7 @@ def _short(names: list[str], preferred: dict[str, str] | None = None) -> dict[st
             continue
         wish = (preferred or {}).get(name) or _squeeze(_clean(name), LONGEST)
         candidate, number = wish, 1
-        marker = REPORT_MARKER if name.endswith(REPORT_MARKER) else ""
+        marker = next((x for x in ALL_MARKERS if name.endswith(x)), "")
         while candidate in used:
             number += 1
             tail = f"_{number}{marker}"

@@ -1,17 +1,28 @@
 """Layers in canonical order, outputs in the order that is asked for.
 
-A producer, then its followers, a branch kept together until its end, and what belongs to
-one output only (head convolutions, Reshape and Softmax tails) last, output by output. Caffe
-and the mapper list outputs in the order in which the layers make them.
+Given:   trunk, branch a1, branch b1, a2 reads a1, b2 reads b1, join reads a2 and b2
+Result:  trunk, a1, a2, b1, b2, join
 
-Hypothesis: the author of "RetinaFace on NNIE" (zhihu p/111399987) cured wrong results on the
-board by reordering layers alone and never learnt the rule. The published repair put each
-context branch together, most ReLUs behind their producers, and the outputs grouped by kind
-at the end; this pass does the same. Only hand-made orders are proven on a board.
+The order is a hypothesis. The author of "RetinaFace on NNIE" (hanson-young, zhihu p/111399987)
+had a network that pycaffe ran rightly; the mapper compiled it without an error, and the board's
+results were wrong. Reordering the layers in the prototxt alone cured it, and he never learnt the
+rule. Measured on that network, as exported (Charrin/RetinaFace-Cpp) and as it ran on the board
+(nniefacelib, mnet.prototxt), the repair changed three things, which this pass does to any network:
+
+- a context branch that stood torn apart stands in one block, before the upsampling behind it:
+  here a layer stands right behind what it reads, and a branch is finished before the next begins;
+- most in-place ReLUs directly follow their producers (14 stood apart before, 7 after, so being
+  neighbours is not the whole rule): here all do;
+- the outputs are grouped by kind instead of by stride, and what belongs to one output only (head
+  convolutions, Reshape and Softmax tails) stands last, output by output. Caffe and the mapper
+  list outputs in the order in which the layers make them, and the compiled file has that order.
+
+Only hand-made orders are proven on a board; `like` takes one of those.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 from nnie_pipeline.caffe.net import Layer, Net
@@ -20,10 +31,9 @@ from nnie_pipeline.errors import InputError
 from nnie_pipeline.rewrite.base import Changes
 
 REASON = (
-    "the mapper compiled the same layers in another order into a network with wrong results "
-    "(hypothesis: keep branches together, output tails last)"
+    "the mapper compiled the same layers in another order into a network with wrong results on the "
+    "board (a hypothesis: followers behind their producers, branches together, output tails last)"
 )
-
 
 _TAILS = frozenset({"Flatten", "Permute", "Reshape", "Softmax"})
 
@@ -35,9 +45,7 @@ def apply(net: Net) -> Changes:
     needed = _depth_first(net)
     first = [x for x in needed if id(x) in shared]
     net.layers = first + [x for x in needed if id(x) not in shared]
-    new = [x.name for x in net.layers]
-    moved = [x for x, y in zip(new, old, strict=False) if x != y]
-    return Changes([f"{x} moved" for x in moved])
+    return Changes(_moves(old, net))
 
 
 def like(net: Net, names: Sequence[str]) -> Changes:
@@ -71,7 +79,23 @@ def like(net: Net, names: Sequence[str]) -> Changes:
         made.update(layer.tops)
     values = [x for layer in net.layers for x in layer.tops]
     net.outputs.sort(key=values.index)
-    return Changes([f"{x.name} moved" for x, y in zip(net.layers, old, strict=True) if x.name != y])
+    return Changes(_moves(old, net))
+
+
+def in_order(old: Sequence[str], new: Sequence[str]) -> set[str]:
+    """The names of `new` that need no move to get there from the order of `old`."""
+    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
+    return {x for block in blocks for x in new[block.b : block.b + block.size]}
+
+
+def _moves(old: Sequence[str], net: Net) -> list[str]:
+    """One line for each layer that moved or that no output needs."""
+    new = [x.name for x in net.layers]
+    stayed = in_order(old, new)
+    places = ["the inputs", *new]
+    moved = [f"{x} moved behind {places[i]}" for i, x in enumerate(new) if x not in stayed]
+    kept = set(new)
+    return moved + [f"{x} is gone: no output needs it" for x in old if x not in kept]
 
 
 def by_kind(net: Net) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,8 +11,11 @@ import numpy as np
 from nnie_pipeline.caffe.files import caffe_names
 from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.errors import CheckError
-from nnie_pipeline.rewrite import order
+from nnie_pipeline.rewrite import in_place, order
 from nnie_pipeline.rewrite.base import Changes, Pass
+from nnie_pipeline.rewrite.marks import REASON as WHY_MARKS
+from nnie_pipeline.rewrite.marks import Marks
+from nnie_pipeline.rewrite.marks import apply as add_marks
 from nnie_pipeline.rewrite.passes import PASSES
 
 TOLERANCE = 5e-4
@@ -22,18 +25,25 @@ Merging in float64 still moves outputs by about 1e-4 of their maximum, because f
 run in another order.
 """
 
+NO_MARKS = Marks()
+
 Runner = Callable[[Net], Sequence[Sequence[Array]]]
 """Runs a network on each test input and gives its outputs in order."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """One pass that was run: what it changed, and how far outputs moved."""
+    """One pass that was run: what it changed, and how far outputs moved.
+
+    `before` is the network that it was given, `renamed` maps old to new names of layers.
+    """
 
     name: str
     reason: str
     changed: list[str]
     difference: float
+    before: Net
+    renamed: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -51,31 +61,40 @@ def rewrite(
     skip: Collection[str] = (),
     tolerance: float = TOLERANCE,
     order_like: Sequence[str] = (),
+    apart: bool = False,
+    marks: Marks = NO_MARKS,
 ) -> Rewritten:
     """Apply every pass but those in `skip` to a copy of `net`.
 
     After each pass the outputs are compared with the same values before it; `tolerance` is
     what a pass that changes weights may move them, as a share of their maximum. `order_like`
     names the layers of a network whose order is known to work; it takes the place of the
-    canonical order.
+    canonical order. With `apart` no layer works in place. `marks` names layers to mark.
 
     Raises:
+        InputError: a layer to mark is not there.
         CheckError: a pass moved the outputs further than it may.
         NotExpressibleError: a pass found what NNIE's Caffe cannot express.
     """
+    marks.check(net)
+    in_place_before = frozenset(x.name for x in net.layers if x.in_place)
     work = net.copy()
     for layer in work.layers:
         layer.in_place = False
+        layer.weights = [_read_only(x) for x in layer.weights]
     first_names = caffe_names(net)
     current = {x: x for x in work.values()}
     layer_names = {x.name: x.name for x in work.layers}
     applied = []
     before: tuple[list[str], Sequence[Sequence[Array]]] | None = None
-    for item in _passes(order_like):
+    for item in _passes(order_like, apart, marks, in_place_before):
         if item.name in skip:
             continue
         previous = work.copy()
         changes = item.apply(work)
+        if _same(previous, work):
+            applied.append(Applied(item.name, item.reason, changes.lines, 0.0, previous, {}))
+            continue
         names = _before(work.outputs, changes)
         if before is None or before[0] != names:
             before = (names, run(_only(previous.copy(), names)))
@@ -94,21 +113,62 @@ def rewrite(
         before = (list(work.outputs), after)
         current = {x: changes.values.get(y, y) for x, y in current.items()}
         layer_names = {x: changes.layers.get(y, y) for x, y in layer_names.items()}
-        applied.append(Applied(item.name, item.reason, changes.lines, difference))
+        applied.append(
+            Applied(item.name, item.reason, changes.lines, difference, previous, changes.layers)
+        )
     return Rewritten(work, _table(work, first_names, current, layer_names), applied)
 
 
-def _passes(order_like: Sequence[str]) -> tuple[Pass, ...]:
-    if not order_like:
-        return PASSES
-    as_known = Pass(
-        "canonical-order",
-        partial(order.like, names=order_like),
-        arithmetic=False,
-        reason="the order of a network that is known to work",
-        new_outputs=True,
-    )
-    return tuple(as_known if x.name == as_known.name else x for x in PASSES)
+def _passes(
+    order_like: Sequence[str], apart: bool, marks: Marks, in_place_before: Collection[str]
+) -> list[Pass]:
+    """`PASSES` as they are asked for."""
+    chosen = []
+    for item in PASSES:
+        if item.name == "canonical-order" and order_like:
+            chosen.append(
+                replace(
+                    item,
+                    apply=partial(order.like, names=order_like),
+                    reason="the order of a network that is known to work",
+                    new_outputs=True,
+                )
+            )
+        elif item.name == "in-place-activations":
+            if marks:
+                # Before in place: what is reported must not be overwritten.
+                chosen.append(
+                    Pass("add-marks", partial(add_marks, marks=marks), False, WHY_MARKS, True)
+                )
+            if apart:
+                chosen.append(Pass("own-tops", in_place.apart, False, in_place.REASON_APART))
+            else:
+                together = partial(in_place.apply, already=in_place_before)
+                chosen.append(replace(item, apply=together))
+        else:
+            chosen.append(item)
+    return chosen
+
+
+def _same(before: Net, after: Net) -> bool:
+    """Whether a pass left everything as it was, so that there is nothing to compare."""
+
+    def parts(net: Net) -> list[object]:
+        return [
+            net.inputs,
+            net.outputs,
+            [(x.name, x.type, x.bottoms, x.tops, x.params, x.in_place) for x in net.layers],
+            [[id(y) for y in x.weights] for x in net.layers],
+        ]
+
+    return parts(before) == parts(after)
+
+
+def _read_only(array: Array) -> Array:
+    """`array` so that a pass can only replace it."""
+    view: Array = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _before(outputs: Sequence[str], changes: Changes) -> list[str]:
@@ -150,7 +210,8 @@ def _table(
 ) -> dict[str, str]:
     """Old to new names in the files: blobs that still exist, and renamed layers.
 
-    A blob that is worked on in place stands for its last value, in both networks.
+    A blob that is worked on in place stands for its last value, in both networks. A layer's new
+    name stands here only when no blob goes by its old one.
     """
     last = caffe_names(net)
     table = {
@@ -159,6 +220,6 @@ def _table(
         if old != new and first[old] == old and last.get(new) == new
     }
     for old, new in layers.items():
-        if old != new:
+        if old != new and (old not in last or current.get(old) != old):
             table.setdefault(old, new)
     return table
