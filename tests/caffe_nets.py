@@ -104,7 +104,15 @@ def random_weights(
 
 def weight_shapes(p: LayerParameter, bottoms: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """The blobs of a layer in Caffe 1.0, in its order."""
+    if p.type == "Parameter":
+        return [tuple(p.parameter_param.shape.dim)]
     channels = bottoms[0][1]
+    if p.type == "Normalize":
+        return [() if p.norm_param.channel_shared else (channels,)]
+    if p.type == "CReLU":
+        return [(2 * channels,)] * (2 if p.crelu_param.bias_term else 1)
+    if p.type in ("LSTM", "RNN"):
+        return _recurrent_shapes(p, bottoms)
     if p.type in ("Convolution", "DepthwiseConv", "Deconvolution"):
         c = p.convolution_param
         kernel = (
@@ -136,6 +144,19 @@ def weight_shapes(p: LayerParameter, bottoms: Sequence[tuple[int, ...]]) -> list
         blobs = [own] if len(bottoms) == 1 else []
         return blobs + ([own] if p.type == "Scale" and p.scale_param.bias_term else [])
     return []
+
+
+def _recurrent_shapes(
+    p: LayerParameter, bottoms: Sequence[tuple[int, ...]]
+) -> list[tuple[int, ...]]:
+    """W_x, b, W of the static input if there is one, W_h; for RNN also W_o, b_o."""
+    d = p.recurrent_param.num_output
+    rows, states = (4 * d, 2) if p.type == "LSTM" else (d, 1)
+    shapes: list[tuple[int, ...]] = [(rows, math.prod(bottoms[0][2:])), (rows,)]
+    if len(bottoms) > 2 + states * p.recurrent_param.expose_hidden:
+        shapes.append((rows, math.prod(bottoms[2][1:])))
+    shapes.append((rows, d))
+    return shapes if p.type == "LSTM" else [*shapes, (d, d), (d,)]
 
 
 def feed(net: Net, seed: int = 0) -> dict[str, Array]:

@@ -17,9 +17,11 @@ from nnie_pipeline.caffe.caffe_pb2 import (
     ConvolutionParameter,
     EltwiseParameter,
     LayerParameter,
+    LRNParameter,
     NetParameter,
     PoolingParameter,
 )
+from tests.caffe_reference_extensions import EXTENSIONS, unpool
 
 Array = npt.NDArray[np.float64]
 Function = Callable[[LayerParameter, Sequence[Array], Sequence[Array]], list[Array]]
@@ -129,6 +131,7 @@ def pooling(p: LayerParameter, bottoms: Sequence[Array], _: Sequence[Array]) -> 
         pad = (param.pad_h, param.pad_w) if named else (param.pad,) * 2
     starts = [pool_starts(size[a], kernel[a], stride[a], pad[a], any(pad)) for a in (0, 1)]
     y = np.zeros((*x.shape[:2], len(starts[0]), len(starts[1])))
+    mask = y.copy()
     for (i, top), (j, left) in itertools.product(enumerate(starts[0]), enumerate(starts[1])):
         bottom = min(top + kernel[0], size[0] + pad[0])
         right = min(left + kernel[1], size[1] + pad[1])
@@ -136,9 +139,12 @@ def pooling(p: LayerParameter, bottoms: Sequence[Array], _: Sequence[Array]) -> 
         inside = x[:, :, max(top, 0) : min(bottom, size[0]), max(left, 0) : min(right, size[1])]
         if param.pool == PoolingParameter.MAX:
             y[:, :, i, j] = inside.max(axis=(2, 3))
+            for n, c in np.ndindex(*x.shape[:2]):
+                row, column = np.unravel_index(inside[n, c].argmax(), inside.shape[2:])
+                mask[n, c, i, j] = (max(top, 0) + row) * size[1] + max(left, 0) + column
         else:
             y[:, :, i, j] = inside.sum(axis=(2, 3)) / count
-    return [y]
+    return [y, mask][: max(len(p.top), 1)]
 
 
 def inner_product(
@@ -272,6 +278,13 @@ def lrn(p: LayerParameter, bottoms: Sequence[Array], _: Sequence[Array]) -> list
     param, x = p.lrn_param, bottoms[0]
     y = x.copy()
     half = (param.local_size - 1) // 2
+    if param.norm_region == LRNParameter.WITHIN_CHANNEL:
+        # The mean is that of an average pooling with padding: the padding counts.
+        for i, j in itertools.product(range(x.shape[2]), range(x.shape[3])):
+            near = x[:, :, max(i - half, 0) : i + half + 1, max(j - half, 0) : j + half + 1]
+            mean = (near**2).sum(axis=(2, 3)) / param.local_size**2
+            y[:, :, i, j] *= (1 + param.alpha * mean) ** -param.beta
+        return [y]
     for c in range(x.shape[1]):
         near = x[:, max(c - half, 0) : c + half + 1]
         squares = (near**2).sum(axis=1)
@@ -332,6 +345,8 @@ def upsample(p: LayerParameter, bottoms: Sequence[Array], _: Sequence[Array]) ->
     param, x = p.upsample_param, bottoms[0]
     height = param.upsample_h or x.shape[2] * (param.scale_h or param.scale)
     width = param.upsample_w or x.shape[3] * (param.scale_w or param.scale)
+    if len(bottoms) > 1:
+        return [unpool(x, bottoms[1], height, width)]
     return [x.repeat(height // x.shape[2], axis=2).repeat(width // x.shape[3], axis=3)]
 
 
@@ -376,6 +391,7 @@ LAYERS: dict[str, Function] = {
     "TanH": _plain(np.tanh),
     "Threshold": threshold,
     "Upsample": upsample,
+    **EXTENSIONS,
 }
 
 

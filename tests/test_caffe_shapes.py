@@ -195,7 +195,7 @@ def test_a_kernel_in_any_of_caffes_spellings() -> None:
             'type: "Pooling" pooling_param { kernel_size: 1 stride: 2 }',
             (1, 3, 4, 5), "outside",
         ),
-        ('type: "Interp"', (1, 3, 4, 4), "type Interp is not known"),
+        ('type: "Nope"', (1, 3, 4, 4), "type Nope is not known"),
         ('type: "Convolution" top: "a" top: "b" convolution_param { num_output: 2 kernel_size: 1 }',
          (1, 3, 4, 4), "1 top, not 2"),
         ('type: "ReLU" top: "a" top: "b"', (1, 3, 4, 4), "1 top, not 2"),

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from google.protobuf import text_format
 
-from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
 from nnie_pipeline.caffe.files import read_net
 from nnie_pipeline.caffe.net import Array, Layer, Net
 from nnie_pipeline.engine import onnxruntime_engine, pycaffe_engine
 from nnie_pipeline.errors import InputError
-from tests.caffe_nets import random_weights
+from tests.caffe_nets import feed as feed_of
+from tests.caffe_nets import header, layer, net_of, random_net
 from tests.conftest import missing
-from tests.test_engine import CASES, Shape
+from tests.layer_cases import CASES, FORMULA, one_layer
 
 TOLERANCE = 1e-4
-NOT_IN_CAFFE = {"DepthwiseConv", "RReLU", "Upsample"}
-"""Types of HiSilicon's Caffe that this pycaffe lacks, or has with other meaning: against numpy."""
-
 MODELS = {
     "retinaface_mnet025/mnet": "retinaface_mnet025/mnet",
     "retinaface_mnet025/mnet_hand_rewritten": "retinaface_mnet025/mnet",
@@ -51,30 +50,18 @@ def difference(net: Net, feed: dict[str, Array]) -> float:
     return worst
 
 
-@pytest.mark.parametrize("kind", sorted(set(CASES) - NOT_IN_CAFFE))
-def test_every_layer_type(kind: str) -> None:
-    for params, shapes in CASES[kind]:
-        net, feed = _one_layer(f'type: "{kind}" {params}', shapes)
-        assert difference(net, feed) < TOLERANCE, (params, shapes)
+@pytest.mark.parametrize("label", sorted(set(CASES) - FORMULA))
+def test_every_layer_type(label: str) -> None:
+    for text, shapes in CASES[label]:
+        net, feed = one_layer(label, text, shapes)
+        assert difference(net, feed) < TOLERANCE, (text, shapes)
 
 
-@pytest.mark.parametrize("method", ["MAX", "AVE"])
-def test_pooling_at_the_border(method: str) -> None:
-    for size in (5, 6, 7, 12):
-        for kernel, stride, pad in (
-            (2, 2, 0),
-            (3, 2, 0),
-            (3, 2, 1),
-            (3, 3, 2),
-            (5, 2, 2),
-            (2, 1, 0),
-        ):
-            text = (
-                f'type: "Pooling" pooling_param {{ pool: {method} kernel_size: {kernel} '
-                f"stride: {stride} pad: {pad} }}"
-            )
-            net, feed = _one_layer(text, ((1, 2, size, size + 1),))
-            assert difference(net, feed) < TOLERANCE, (size, kernel, stride, pad)
+def test_only_what_this_pycaffe_lacks_is_held_against_a_formula() -> None:
+    for label in sorted(FORMULA):
+        net, _ = one_layer(label, *CASES[label][0])
+        with pytest.raises(InputError, match="use --engine onnxruntime"):
+            pycaffe_engine.Session(net)
 
 
 @pytest.mark.parametrize("prototxt", MODELS)
@@ -92,20 +79,73 @@ def test_a_type_that_caffe_lacks_is_one_clear_line() -> None:
         pycaffe_engine.Session(net)
 
 
-def _one_layer(text: str, bottoms: tuple[Shape, ...]) -> tuple[Net, dict[str, Array]]:
-    p = text_format.Parse(f'name: "layer" {text}', LayerParameter())
-    rng = np.random.default_rng(len(text))
-    names = [f"b{i}" for i in range(len(bottoms))]
-    positive = p.type in ("Log", "Power")
-    feed = {
-        x: rng.normal(0, 1.5, y).astype(np.float32) for x, y in zip(names, bottoms, strict=True)
-    }
-    if positive:
-        feed = {x: np.abs(y) + np.float32(0.1) for x, y in feed.items()}
-    tops = list(p.top) or ["top"]
-    blobs = random_weights(p, bottoms, rng)
-    for field in ("name", "type", "top"):
-        p.ClearField(field)
-    kind = text.split('"')[1]
-    layer = Layer("layer", kind, names, tops, p, blobs)
-    return Net("net", dict(zip(names, bottoms, strict=True)), [layer], tops), feed
+def test_a_gpu_only_layer_is_one_clear_line() -> None:
+    """Caffe would end the process."""
+    net, _ = one_layer("PSROIPooling", *CASES["PSROIPooling"][0])
+    with pytest.raises(InputError, match="layer layer: pycaffe computes PSROIPooling on a GPU"):
+        pycaffe_engine.Session(net)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (layer("Pooling", "x", "data", "", "pooling_param { pool: STOCHASTIC kernel_size: 2 }"),
+         "STOCHASTIC"),
+        (layer("InnerProduct", "x", "data", "", "inner_product_param { num_output: 2 axis: 9 }"),
+         "axis 9"),
+        (layer("Permute", "x", "data", "", "permute_param { order: 7 }"), "order"),
+        (layer("Upsample", "x", "data", "", "upsample_param { scale_h: 1 scale_w: 2 }"),
+         "one whole factor"),
+        (layer("Custom", "x", "data", "", "custom_param { shape { dim: 2 } }"), "no layer type"),
+    ],
+)  # fmt: skip
+def test_what_would_end_the_process_is_one_clear_line(text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        pycaffe_engine.Session(net_of(header(1, 2, 6, 6) + text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_value_that_is_not_there() -> None:
+    net = net_of(header(1, 2, 6, 6) + layer("ReLU", "x", "data"))
+    with pytest.raises(InputError, match="no value nope"):
+        pycaffe_engine.Session(net, ["nope"])
+
+
+def test_pooling_rounded_down_in_both_engines() -> None:
+    for field in ("round_mode: FLOOR", "ceil_mode: false"):
+        text = layer(
+            "Pooling", "x", "data", "", f"pooling_param {{ kernel_size: 2 stride: 2 {field} }}"
+        )
+        net = net_of(header(1, 2, 5, 7) + text)
+        found = pycaffe_engine.Session(net).run(feed_of(net))
+        assert found["x"].shape == (1, 2, 2, 3)
+        assert difference(net, feed_of(net)) == 0
+
+
+def test_sqrt_a_of_normalize_changes_nothing() -> None:
+    text = layer("Normalize", "x", "data", "", "norm_param { across_spatial: false sqrt_a: 8 }")
+    net, _ = random_net(header(1, 3, 4, 5) + text)
+    assert difference(net, feed_of(net)) < TOLERANCE
+
+
+def test_a_recurrent_layer_starts_anew_in_every_run() -> None:
+    net, inputs = one_layer("LSTM", *CASES["LSTM"][0])
+    inputs["b1"] = np.ones_like(inputs["b1"])
+    session = pycaffe_engine.Session(net)
+    first, second = session.run(inputs)["top"], session.run(inputs)["top"]
+    np.testing.assert_array_equal(first, second)
+    assert difference(net, inputs) < TOLERANCE
+
+
+def test_a_build_for_another_python_is_one_clear_line(tmp_path: Path) -> None:
+    folder = tmp_path / "pycaffe-0123-cpython-27-x86_64-linux-gnu"
+    (folder / "caffe").mkdir(parents=True)
+    (folder / "caffe" / "__init__.py").write_text("raise SystemError('never imported')\n")
+    code = "from nnie_pipeline.engine import pycaffe_engine as p\np.require()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": f"{folder}:{Path.cwd()}"},
+    )  # fmt: skip
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("nnie_pipeline.errors.InputError: pycaffe was built for cpython-27, but")
+    assert "make pycaffe" in last

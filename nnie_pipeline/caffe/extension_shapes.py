@@ -63,6 +63,8 @@ def _interp(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
 def _pass_through(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     param = layer.params.pass_through_param
     n, c, h, w = bottoms[0]
+    if not (param.block_height and param.block_width):
+        raise ValueError("write block_height and block_width")
     if h % param.block_height or w % param.block_width:
         raise ValueError(f"blocks of {param.block_height}x{param.block_width} do not divide it")
     channels = c * param.block_height * param.block_width

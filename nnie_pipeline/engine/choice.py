@@ -19,6 +19,20 @@ class Session(Protocol):
         """The wanted values for `inputs`: float32 arrays with the shapes of the `Net`."""
 
 
+def check_engine(engine: str) -> None:
+    """Refuse an engine that cannot run here, before anything is computed.
+
+    Raises:
+        InputError: no engine has that name, or pycaffe is not built.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"there is no engine {engine}; choose {' or '.join(ENGINES)}")
+    if engine == "pycaffe":
+        from nnie_pipeline.engine import pycaffe_engine
+
+        pycaffe_engine.require()
+
+
 def session(engine: str, net: Net, values: Sequence[str] | None = None) -> Session:
     """A session of the engine called `engine`; `values` names what a run gives back (default:
     the outputs of `net`).
@@ -27,12 +41,11 @@ def session(engine: str, net: Net, values: Sequence[str] | None = None) -> Sessi
         InputError: no engine has that name, pycaffe is not built, or the engine cannot run a
             layer of `net`.
     """
-    if engine == "onnxruntime":
-        from nnie_pipeline.engine import onnxruntime_engine
-
-        return onnxruntime_engine.Session(net, values)
+    check_engine(engine)
     if engine == "pycaffe":
         from nnie_pipeline.engine import pycaffe_engine
 
         return pycaffe_engine.Session(net, values)
-    raise InputError(f"there is no engine {engine}; choose {' or '.join(ENGINES)}")
+    from nnie_pipeline.engine import onnxruntime_engine
+
+    return onnxruntime_engine.Session(net, values)

@@ -1,4 +1,4 @@
-"""Activations and other functions of single numbers as ONNX nodes, and LRN."""
+"""Activations and other functions of single numbers as ONNX nodes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 
 from onnx import TensorProto
 
-from nnie_pipeline.caffe.caffe_pb2 import LRNParameter
 from nnie_pipeline.caffe.net import Layer
 from nnie_pipeline.engine.onnx_graph import Emit, Graph, require_weights
 from nnie_pipeline.errors import InputError
@@ -83,17 +82,35 @@ def _elu(graph: Graph, layer: Layer) -> None:
     graph.add("Elu", layer.bottoms, layer.tops[0], alpha=layer.params.elu_param.alpha)
 
 
-def _lrn(graph: Graph, layer: Layer) -> None:
-    """Caffe 1.0, lrn_layer: x / (k + alpha / size * sum of squares) ** beta, as ONNX's LRN."""
-    param = layer.params.lrn_param
-    if param.norm_region != LRNParameter.ACROSS_CHANNELS:
-        raise InputError(
-            f"layer {layer.name}: the onnxruntime engine cannot run an LRN within a channel"
-        )
-    graph.add(
-        "LRN", layer.bottoms, layer.tops[0],
-        size=param.local_size, alpha=param.alpha, beta=param.beta, bias=param.k,
-    )  # fmt: skip
+def _relu6(graph: Graph, layer: Layer) -> None:
+    param = layer.params.relu6_param
+    leaky = graph.add("LeakyRelu", layer.bottoms, alpha=param.negative_slope)
+    graph.add("Min", [leaky, graph.constant(param.threshold)], layer.tops[0])
+
+
+def _clip(graph: Graph, layer: Layer) -> None:
+    param = layer.params.clip_param
+    if not (param.HasField("min") and param.HasField("max")):
+        raise InputError(f"layer {layer.name} (Clip): write both min and max in clip_param")
+    limits = [graph.constant(x) for x in (param.min, param.max)]
+    graph.add("Clip", [layer.bottoms[0], *limits], layer.tops[0])
+
+
+def _hard_sigmoid(graph: Graph, layer: Layer) -> None:
+    param = layer.params.hardsigmoid_param
+    graph.add("HardSigmoid", layer.bottoms, layer.tops[0], alpha=param.alpha, beta=param.beta)
+
+
+def _hard_swish(graph: Graph, layer: Layer) -> None:
+    gate = graph.add("HardSigmoid", layer.bottoms, alpha=1 / 6, beta=0.5)
+    graph.add("Mul", [layer.bottoms[0], gate], layer.tops[0])
+
+
+def _swish(graph: Graph, layer: Layer) -> None:
+    """BVLC Caffe, swish_layer: x * sigmoid(beta * x)."""
+    scaled = _affine(graph, layer.bottoms[0], layer.params.swish_param.beta, 0)
+    gate = graph.add("Sigmoid", [scaled])
+    graph.add("Mul", [layer.bottoms[0], gate], layer.tops[0])
 
 
 def _plain(operator: str) -> Emit:
@@ -106,15 +123,19 @@ def _plain(operator: str) -> Emit:
 ELEMENTWISE: dict[str, Emit] = {
     "AbsVal": _plain("Abs"),
     "BNLL": _plain("Softplus"),
+    "Clip": _clip,
     "ELU": _elu,
     "Exp": _exp,
-    "LRN": _lrn,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _hard_swish,
     "Log": _log,
     "PReLU": _prelu,
     "Power": _power,
     "RReLU": _rrelu,
     "ReLU": _relu,
+    "ReLU6": _relu6,
     "Sigmoid": _plain("Sigmoid"),
+    "Swish": _swish,
     "TanH": _plain("Tanh"),
     "Threshold": _threshold,
 }

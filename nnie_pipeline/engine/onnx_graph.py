@@ -23,6 +23,7 @@ class Graph:
         self.shapes = shapes
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self._temporaries = 0
 
     def constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
         """The name of a new constant.
@@ -41,11 +42,36 @@ class Graph:
         self, operator: str, inputs: Sequence[str], output: str | None = None, **attributes: Any
     ) -> str:
         """Append a node; its output is a new name unless `output` is given."""
-        name = output or f"temporary:{len(self.nodes)}"
-        self.nodes.append(
-            helper.make_node(operator, list(inputs), [name], f"n{len(self.nodes)}", **attributes)
-        )
+        name = output or self.name_temporary()
+        self.add_several(operator, inputs, [name], **attributes)
         return name
+
+    def add_several(
+        self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
+    ) -> None:
+        """Append a node with several outputs."""
+        name = f"n{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(operator, list(inputs), list(outputs), name, **attributes)
+        )
+
+    def name_temporary(self) -> str:
+        """A new name for a value between nodes."""
+        self._temporaries += 1
+        return f"temporary:{self._temporaries}"
+
+    def reshape(self, value: str, shape: Sequence[int], output: str | None = None) -> str:
+        """`value` laid out as `shape`."""
+        return self.add("Reshape", [value, self.constant(shape, np.int64)], output)
+
+    def reduce(
+        self, operator: str, value: str, axes: Sequence[int], keep: bool, output: str | None = None
+    ) -> str:
+        """One of ONNX's Reduce operators along `axes`."""
+        if operator == "ReduceSum":  # its axes became an input in operator set 13
+            along = self.constant(axes, np.int64)
+            return self.add(operator, [value, along], output, keepdims=int(keep))
+        return self.add(operator, [value], output, axes=list(axes), keepdims=int(keep))
 
 
 Emit = Callable[[Graph, Layer], None]

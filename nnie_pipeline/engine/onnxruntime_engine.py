@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.engine.to_onnx import to_onnx
 from nnie_pipeline.errors import InputError
+
+_REFUSALS = (
+    state.Fail, state.InvalidArgument, state.InvalidGraph, state.NotImplemented,
+    state.RuntimeException,
+)  # fmt: skip
 
 
 class Session:
@@ -20,7 +26,7 @@ class Session:
     Inputs and results are float32 arrays with the shapes of the `Net`.
 
     Raises:
-        InputError: as `to_onnx`.
+        InputError: as `to_onnx`, or onnxruntime refuses the network.
     """
 
     def __init__(self, net: Net, values: Sequence[str] | None = None) -> None:
@@ -28,13 +34,18 @@ class Session:
         self._inputs = dict(net.inputs)
         self._computed = [x for x in self._wanted if x not in self._inputs]
         model = to_onnx(net, self._computed)
-        self._session = open_session(model.SerializeToString())
+        self._name = net.name
+        try:
+            self._session = open_session(model.SerializeToString())
+        except _REFUSALS as error:
+            raise InputError(self._refusal(error)) from error
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The wanted values for `inputs`, in the order in which they were asked for.
 
         Raises:
-            InputError: an input is missing or has another shape.
+            InputError: an input is missing or has another shape, or holds what a layer cannot
+                take (a region of a picture that is not there).
         """
         for name, shape in self._inputs.items():
             given = inputs.get(name)
@@ -42,9 +53,16 @@ class Session:
                 found = "missing" if given is None else f"of shape {list(given.shape)}"
                 raise InputError(f"the network's input {name} is {list(shape)}; it is {found}")
         feed = {x: np.ascontiguousarray(inputs[x], dtype=np.float32) for x in self._inputs}
-        results: list[Array] = self._session.run(self._computed, feed) if self._computed else []
+        try:
+            results: list[Array] = self._session.run(self._computed, feed) if self._computed else []
+        except _REFUSALS as error:
+            raise InputError(self._refusal(error)) from error
         made = {**feed, **dict(zip(self._computed, results, strict=True))}
         return {x: made[x] for x in self._wanted}
+
+    def _refusal(self, error: Exception) -> str:
+        reason = str(error).splitlines()[0][:300]
+        return f"onnxruntime cannot run the network {self._name}: {reason}"
 
 
 def open_session(model: bytes | str) -> Any:
@@ -52,14 +70,18 @@ def open_session(model: bytes | str) -> Any:
 
     Spinning worker threads of one session take the cores from the next, so they do not spin.
     Denormals are computed with: the option to take them as zero would switch the processor over
-    for all that runs in the calling thread afterwards, numpy included.
+    for all that runs in the calling thread afterwards, numpy included. Pads are not fused into
+    poolings: onnxruntime 1.31 lets a Pad with zeros become the padding of a MaxPool, which is
+    minus infinity, and gives negative numbers at the border (measured).
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = os.cpu_count() or 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=["Pad_Fusion"]
+    )
 
 
 def all_values(net: Net) -> list[str]:

@@ -7,41 +7,67 @@ reference for what a Caffe network computes.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import re
+import sys
+import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from google.protobuf import text_format
 
+from nnie_pipeline.caffe.caffe_pb2 import PoolingParameter, SPPParameter
 from nnie_pipeline.caffe.files import write_net
-from nnie_pipeline.caffe.net import Array, Net
+from nnie_pipeline.caffe.net import Array, Layer, Net, Shape
+from nnie_pipeline.caffe.shapes import infer
+from nnie_pipeline.caffe.windows import rounds_up
 from nnie_pipeline.errors import InputError
+
+_NOT_ON_CPU = frozenset({"PSROIPooling"})
+"""Types that R-FCN's Caffe registers but computes on a GPU only: on a CPU it ends the process."""
 
 
 class Session:
-    """As `onnxruntime_engine.Session`: `values` names what a run gives back."""
+    """As `onnxruntime_engine.Session`: `values` names what a run gives back.
+
+    Caffe ends the whole process where something does not fit, so shapes, weights and fields
+    are checked before it sees the network.
+
+    Raises:
+        InputError: pycaffe cannot be imported, has not all layer types or fields of the
+            network, or shapes and weights do not fit.
+    """
 
     def __init__(self, net: Net, values: Sequence[str] | None = None) -> None:
-        caffe = _caffe()
-        known = set(caffe.layer_type_list())
-        for layer in net.layers:
-            if layer.type not in known:
-                raise InputError(
-                    f"layer {layer.name}: this pycaffe has no layer type {layer.type}; use "
-                    "--engine onnxruntime"
-                )
+        self._caffe = _caffe()
+        _check_types(net, set(self._caffe.layer_type_list()))
+        shapes = infer(net)
         self._values = list(net.outputs if values is None else values)
+        for value in self._values:
+            if value not in shapes:
+                raise InputError(
+                    f"the network makes no value {value}; its outputs are {', '.join(net.outputs)}"
+                )
         self._inputs = dict(net.inputs)
         # In place, a blob keeps its last state only: give every value a blob of its own.
-        apart = net.copy()
-        for layer in apart.layers:
+        self._apart = net.copy()
+        for layer in self._apart.layers:
             layer.in_place = False
+            _spell(layer, shapes)
+        # An LSTM or RNN of Caffe goes on from the state that the run before left.
+        self._remembers = any(x.type in ("LSTM", "RNN") for x in net.layers)
+        self._net = self._load()
+
+    def _load(self) -> Any:
         with tempfile.TemporaryDirectory(prefix="nnie-pycaffe-") as folder:
             prototxt, caffemodel = Path(folder) / "net.prototxt", Path(folder) / "net.caffemodel"
-            write_net(apart, prototxt, caffemodel)
-            self._net = caffe.Net(str(prototxt), caffe.TEST, weights=str(caffemodel))
+            write_net(self._apart, prototxt, caffemodel)
+            _check_fields(prototxt.read_text(encoding="utf-8"))
+            return self._caffe.Net(str(prototxt), self._caffe.TEST, weights=str(caffemodel))
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The wanted values for `inputs`, each a fresh array.
@@ -54,9 +80,78 @@ class Session:
             if given is None or given.shape != shape:
                 found = "missing" if given is None else f"of shape {list(given.shape)}"
                 raise InputError(f"the network's input {name} is {list(shape)}; it is {found}")
-            self._net.blobs[name].data[...] = given
+        if self._remembers:
+            self._net = self._load()
+        for name in self._inputs:
+            self._net.blobs[name].data[...] = inputs[name]
         self._net.forward()
         return {x: np.array(self._net.blobs[x].data, dtype=np.float32) for x in self._values}
+
+
+def _check_types(net: Net, known: set[str]) -> None:
+    for layer in net.layers:
+        reason = ""
+        if layer.type not in known:
+            reason = f"this pycaffe has no layer type {layer.type}"
+        elif layer.type in _NOT_ON_CPU:
+            reason = f"pycaffe computes {layer.type} on a GPU only"
+        elif layer.type == "Upsample" and len(layer.bottoms) > 1:
+            reason = "this pycaffe's Upsample cannot un-pool"
+        if reason:
+            raise InputError(f"layer {layer.name}: {reason}; use --engine onnxruntime")
+        stochastic = (
+            layer.params.pooling_param.pool == PoolingParameter.STOCHASTIC
+            or layer.params.spp_param.pool == SPPParameter.STOCHASTIC
+        )
+        if stochastic:
+            raise InputError(
+                f"layer {layer.name}: STOCHASTIC pooling is for training, no engine can run it; "
+                "NNIE knows MAX and AVE"
+            )
+
+
+def _spell(layer: Layer, shapes: Mapping[str, Shape]) -> None:
+    """Write the layer as this pycaffe reads it, where forks differ in fields or defaults."""
+    if layer.type == "Upsample":
+        bottom, top = shapes[layer.bottoms[0]], shapes[layer.tops[0]]
+        factor = top[2] // bottom[2]
+        if (bottom[2] * factor, bottom[3] * factor) != top[2:]:
+            raise InputError(
+                f"layer {layer.name}: pycaffe's Upsample has one whole factor for both sides; use "
+                "--engine onnxruntime"
+            )
+        layer.params.upsample_param.Clear()
+        layer.params.upsample_param.scale = factor
+    if layer.type == "Pooling":
+        up = rounds_up(layer.params.pooling_param)
+        layer.params.pooling_param.ClearField("round_mode")
+        layer.params.pooling_param.ClearField("ceil_mode")
+        if not up and "ceil_mode" in _fields("PoolingParameter"):
+            layer.params.pooling_param.ceil_mode = False
+        elif not up:
+            layer.params.pooling_param.round_mode = PoolingParameter.FLOOR
+    if layer.type == "Normalize":
+        layer.params.norm_param.ClearField("sqrt_a")  # it cancels out
+
+
+def _fields(message: str) -> set[str]:
+    schema = importlib.import_module("caffe.proto.caffe_pb2")
+    return set(getattr(schema, message).DESCRIPTOR.fields_by_name)
+
+
+def _check_fields(prototxt: str) -> None:
+    schema = importlib.import_module("caffe.proto.caffe_pb2")
+    try:
+        text_format.Parse(prototxt, schema.NetParameter())
+    except text_format.ParseError as error:
+        raise InputError(
+            f"this pycaffe does not read the network ({error}); use --engine onnxruntime"
+        ) from error
+
+
+def require() -> None:
+    """Raises InputError where pycaffe cannot be imported; the message says how to get it."""
+    _caffe()
 
 
 def is_available() -> bool:
@@ -71,11 +166,26 @@ def is_available() -> bool:
 def _caffe() -> Any:
     os.environ.setdefault("GLOG_minloglevel", "2")
     try:
+        found = importlib.util.find_spec("caffe")
+        _check_python(found.origin if found else None)
         caffe = importlib.import_module("caffe")
         caffe.set_mode_cpu()
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
         raise InputError(
-            f"pycaffe cannot be imported ({error}); build it with make pycaffe, or use "
+            f"pycaffe cannot be imported ({reason}); build it with make pycaffe, or use "
             "--engine onnxruntime"
         ) from error
     return caffe
+
+
+def _check_python(origin: str | None) -> None:
+    """Refuse a build for another Python, whose folder names its ABI (see build_pycaffe)."""
+    built = re.search(r"-(cpython-[0-9]+)", str(origin))
+    own = sysconfig.get_config_var("SOABI") or ""
+    if built and not own.startswith(f"{built[1]}-"):
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise InputError(
+            f"pycaffe was built for {built[1]}, but this is Python {version}; run make pycaffe "
+            "with this Python, or use --engine onnxruntime"
+        )

@@ -21,7 +21,11 @@ from nnie_pipeline.caffe.caffe_pb2 import EltwiseParameter
 from nnie_pipeline.caffe.net import Layer, Net, Shape
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.engine.elementwise import ELEMENTWISE
+from nnie_pipeline.engine.extensions import EXTENSIONS
+from nnie_pipeline.engine.normalise import NORMALISE
 from nnie_pipeline.engine.onnx_graph import Emit, Graph, require_weights
+from nnie_pipeline.engine.recurrent import RECURRENT
+from nnie_pipeline.engine.regions import REGIONS
 from nnie_pipeline.engine.windows import WINDOWS
 from nnie_pipeline.errors import InputError
 
@@ -41,14 +45,17 @@ def to_onnx(net: Net, values: Sequence[str] | None = None) -> onnx.ModelProto:
         emit = _EMITTERS.get(layer.type)
         if emit is None:
             raise InputError(
-                f"layer {layer.name}: the onnxruntime engine cannot run the type {layer.type}"
+                f"layer {layer.name}: the onnxruntime engine cannot run the type {layer.type}; cut "
+                "the network in front of it, or use --engine pycaffe if your Caffe has the type"
             )
         emit(graph, layer)
     wanted = list(net.outputs if values is None else values)
     made = {x for node in graph.nodes for x in node.output}
     for value in wanted:
         if value not in made:
-            raise InputError(_not_made(net, value))
+            raise InputError(
+                f"the network makes no value {value}; its outputs are {', '.join(net.outputs)}"
+            )
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -63,53 +70,8 @@ def to_onnx(net: Net, values: Sequence[str] | None = None) -> onnx.ModelProto:
     return model
 
 
-def _not_made(net: Net, value: str) -> str:
-    maker = net.producers().get(value)
-    if maker is None:
-        return f"the network makes no value {value}; its outputs are {', '.join(net.outputs)}"
-    return (
-        f"layer {maker.name} ({maker.type}): the onnxruntime engine does not make {value}, the "
-        "mask of an un-pooling"
-    )
-
-
 def _value(name: str, shape: Shape) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-
-def _batch_norm(graph: Graph, layer: Layer) -> None:
-    param = layer.params.batch_norm_param
-    if param.HasField("use_global_stats") and not param.use_global_stats:
-        raise InputError(
-            f"layer {layer.name} (BatchNorm) takes its statistics from the picture; write "
-            "use_global_stats: true"
-        )
-    mean, variance = batch_norm_statistics(layer)
-    channels = mean.size
-    graph.add(
-        "BatchNormalization",
-        [
-            layer.bottoms[0],
-            graph.constant(np.ones(channels)),
-            graph.constant(np.zeros(channels)),
-            graph.constant(mean),
-            graph.constant(variance),
-        ],
-        layer.tops[0],
-        epsilon=param.eps,
-    )
-
-
-def batch_norm_statistics(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of a BatchNorm in float64: Caffe divides both by the third blob."""
-    if len(layer.weights) < 3:
-        raise InputError(
-            f"layer {layer.name} (BatchNorm) has {len(layer.weights)} of 3 blobs in the caffemodel"
-        )
-    factor = float(layer.weights[2].reshape(-1)[0])
-    inverse = 0.0 if factor == 0 else 1.0 / factor
-    mean, variance = (x.reshape(-1).astype(np.float64) * inverse for x in layer.weights[:2])
-    return mean, variance
 
 
 def _broadcast(graph: Graph, layer: Layer, axis: int, shape: Shape) -> Shape:
@@ -205,8 +167,7 @@ def _crop(graph: Graph, layer: Layer) -> None:
 
 
 def _reshape(graph: Graph, layer: Layer) -> None:
-    shape = graph.constant(graph.shapes[layer.tops[0]], np.int64)
-    graph.add("Reshape", [layer.bottoms[0], shape], layer.tops[0])
+    graph.reshape(layer.bottoms[0], graph.shapes[layer.tops[0]], layer.tops[0])
 
 
 def _permute(graph: Graph, layer: Layer) -> None:
@@ -223,28 +184,13 @@ def _copy(graph: Graph, layer: Layer) -> None:
         graph.add("Identity", layer.bottoms[:1], top)
 
 
-def _upsample(graph: Graph, layer: Layer) -> None:
-    if len(layer.bottoms) > 1:
-        raise InputError(
-            f"layer {layer.name}: the onnxruntime engine cannot run an un-pooling Upsample"
-        )
-    bottom, top = graph.shapes[layer.bottoms[0]], graph.shapes[layer.tops[0]]
-    if any(b % a for a, b in zip(bottom, top, strict=True)):
-        raise InputError(
-            f"layer {layer.name} (Upsample): {bottom[2]}x{bottom[3]} to {top[2]}x{top[3]} is no "
-            "whole factor"
-        )
-    scales = [b // a for a, b in zip(bottom, top, strict=True)]
-    graph.add(
-        "Resize", [layer.bottoms[0], "", graph.constant(scales)], layer.tops[0],
-        mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
-    )  # fmt: skip
-
-
 _EMITTERS: dict[str, Emit] = {
     **WINDOWS,
     **ELEMENTWISE,
-    "BatchNorm": _batch_norm,
+    **NORMALISE,
+    **RECURRENT,
+    **REGIONS,
+    **EXTENSIONS,
     "Bias": _bias,
     "Concat": _concat,
     "Crop": _crop,
@@ -257,5 +203,4 @@ _EMITTERS: dict[str, Emit] = {
     "Slice": _slice,
     "Softmax": _softmax,
     "Split": _copy,
-    "Upsample": _upsample,
 }
