@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from html import escape
-from importlib.resources import files as package_files
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from nnie_pipeline import __version__
 from nnie_pipeline.report import formats
+from nnie_pipeline.report.environment import asset, environment, policy
 from nnie_pipeline.report.plot import ORANGE, RED, plotly_script, spread
 from nnie_pipeline.report.sections.layers import level
 
@@ -26,24 +23,16 @@ _AXIS = {
 
 def comparison_page(found: dict[str, Any]) -> str:
     """The page of what `Comparison.to_json` holds, as one HTML text."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("nnie_pipeline.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=formats.number, cosine=formats.cosine, shape=formats.shape, level=level
-    )
-    scripts = [plotly_script(), _asset("page.js")]
-    return environment.get_template("comparison.html").render(
+    templates = environment()
+    templates.filters["level"] = level
+    scripts = [plotly_script(), asset("page.js")]
+    return templates.get_template("comparison.html").render(
         found=found,
         figure=_figure(found["layers"]),
         orange=ORANGE,
         red=RED,
-        policy=_policy(scripts),
-        style=Markup(_asset("page.css")),
+        policy=policy(scripts),
+        style=Markup(asset("page.css")),
         scripts=[Markup(x) for x in scripts],
         version=__version__,
     )
@@ -95,19 +84,3 @@ def _figure(layers: list[dict[str, Any]]) -> dict[str, Any]:
         },
     }
     return {"traces": [line, *limits], "layout": layout}
-
-
-def _policy(scripts: list[str]) -> str:
-    """The browser runs these scripts and nothing else, and loads nothing at all."""
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(x.encode()).digest()).decode()}'"
-        for x in scripts
-    )
-    return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _asset(name: str) -> str:
-    return (package_files(__package__) / "templates" / name).read_text(encoding="utf-8")
