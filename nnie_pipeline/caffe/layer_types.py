@@ -21,7 +21,8 @@ NNIE = frozenset(
 """What HiSilicon's mapper takes besides (HiSVP development guide, section 4.3.2)."""
 
 FORKS = frozenset(
-    {"Axpy", "BN", "Clip", "ConvolutionDepthwise", "DetectionOutput", "Focus", "HardSigmoid",
+    {"Axpy", "BN", "Clip", "ConvolutionDepthwise", "DepthwiseConvolution",
+     "DetectionOutput", "Focus", "HardSigmoid",
      "HardSwish", "Interp", "Mish", "PriorBox", "ReLU6", "Resize", "ShuffleChannel", "SiLU",
      "Swish"}
 )  # fmt: skip
