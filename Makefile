@@ -10,7 +10,9 @@ PIP    := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 
 help:
 	@echo "make nnie MODEL=retinaface SIZE=640   weights in, NNIE-ready network, cfg and report out"
 	@echo "     MODEL=file.onnx | spec.yaml       SIZE=640 | 480x640 (height x width)"
+	@echo "     MODEL=net.prototxt WEIGHTS=net.caffemodel"
 	@echo "     IMAGES=folder  WEIGHTS=file  CHIP=hi3516dv300  OUTPUTS=tensor,tensor  ALLOW_GRAY=1"
+	@echo "     ENGINE=onnxruntime | pycaffe"
 	@echo "make test                             the whole test suite"
 	@echo "make bench                            ratios against peers, bench.json"
 	@echo "make pycaffe                          build real Caffe as a second engine (some minutes, once)"
@@ -34,7 +36,7 @@ $(VENV)/.test: $(VENV)/.run
 setup: $(VENV)/.run
 
 nnie: $(VENV)/.run
-	@$(NNIE) run $(if $(MODEL),"$(MODEL)",) $(if $(SIZE),--size "$(SIZE)",) $(if $(IMAGES),--images "$(IMAGES)",) $(if $(WEIGHTS),--weights "$(WEIGHTS)",) $(if $(OUTPUTS),--outputs "$(OUTPUTS)",) $(if $(CHIP),--chip "$(CHIP)",) $(if $(ALLOW_GRAY),--allow-gray,)
+	@$(NNIE) run $(if $(MODEL),"$(MODEL)",) $(if $(SIZE),--size "$(SIZE)",) $(if $(IMAGES),--images "$(IMAGES)",) $(if $(WEIGHTS),--weights "$(WEIGHTS)",) $(if $(OUTPUTS),--outputs "$(OUTPUTS)",) $(if $(CHIP),--chip "$(CHIP)",) $(if $(ENGINE),--engine "$(ENGINE)",) $(if $(ALLOW_GRAY),--allow-gray,)
 
 pycaffe: $(VENV)/.run
 	@$(PIP) -e '.[pycaffe]'

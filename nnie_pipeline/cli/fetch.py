@@ -12,8 +12,10 @@ from nnie_pipeline.cli.common import console, reported
 
 @reported
 def command(
-    model: Annotated[str, typer.Argument(help="name in the zoo, or a spec (.yaml) or .onnx file")],
-    out: Annotated[Path | None, typer.Option(help="folder for a copy, NAME.onnx")] = None,
+    model: Annotated[str, typer.Argument(help="name in the zoo, or a spec (.yaml) or file")],
+    out: Annotated[
+        Path | None, typer.Option(help="folder for a copy")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="your own file of the weights")] = None,
 ) -> None:
     """Fetch the weights of a model and check their hash."""
@@ -28,10 +30,11 @@ def command(
     with download_bar(f"fetching {spec.name}") as progress:
         fetched = fetch(spec, weights, progress)
     place = fetched.path
+    name = f"{spec.name}.{'caffemodel' if spec.is_caffe else 'onnx'}"
     if out is not None:
         with added_files(out) as folder:
-            shutil.copyfile(fetched.path, folder / f"{spec.name}.onnx")
-        place = out / f"{spec.name}.onnx"
+            shutil.copyfile(fetched.path, folder / name)
+        place = out / name
     say = console()
     say.print(f"{spec.name}: {fetched.size:,} bytes from {fetched.origin}", markup=False)
     say.print(f"sha256   {fetched.sha256}", markup=False)

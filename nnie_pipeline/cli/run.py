@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @reported
 def command(
     model: Annotated[
-        str, typer.Argument(help="name in the zoo, or a spec (.yaml) or .onnx file")
+        str, typer.Argument(help="name in the zoo, or a spec (.yaml), .onnx or .prototxt file")
     ] = "",
     size: Annotated[str | None, typer.Option(help="640 or 480x640 (height x width)")] = None,
     images: Annotated[Path | None, typer.Option(help="folder of your own pictures")] = None,
@@ -26,6 +26,9 @@ def command(
         str | None, typer.Option(help="tensors to keep in place of the spec's, with commas between")
     ] = None,
     chip: Annotated[str, typer.Option(help="the chip to check for")] = "hi3516dv300",
+    engine: Annotated[
+        str, typer.Option(help="what runs the float network: onnxruntime or pycaffe")
+    ] = "onnxruntime",
     build: Annotated[Path, typer.Option(help="folder for all builds")] = Path("build"),
     allow_gray: Annotated[
         bool, typer.Option("--allow-gray", help="calibrate on gray pictures only")
@@ -36,6 +39,7 @@ def command(
     from nnie_pipeline.cli import translate
     from nnie_pipeline.cli.common import existing_file, fail, names_of
     from nnie_pipeline.cli.progress import progress_bar
+    from nnie_pipeline.engine.choice import check_engine
     from nnie_pipeline.errors import InputError
     from nnie_pipeline.mapper.cfg import normalisation
     from nnie_pipeline.stages.run import Job, run_all
@@ -44,7 +48,7 @@ def command(
     if not model:
         raise InputError(
             f"no model given; write make nnie MODEL=NAME SIZE=640 with {', '.join(zoo_names())}, "
-            "or the path of an .onnx file or a spec (.yaml)"
+            "or the path of an .onnx file, a .prototxt or a spec (.yaml)"
         )
     spec = load_spec(model)
     kept = names_of(outputs, "--outputs")
@@ -54,6 +58,7 @@ def command(
     # What no cfg can say is told now, not after half of the stages.
     normalisation(spec.input.mean, spec.input.scale)
     find_chip(chip)
+    check_engine(engine)
     if weights is not None:
         existing_file(weights, "weights")
     say = console()
@@ -70,12 +75,12 @@ def command(
         pictures()
     folder = build / f"{spec.name}-{chosen[0]}x{chosen[1]}"
     tell(f"{spec.name} at {chosen[0]}x{chosen[1]} (height x width) in {folder}")
-    if Path(model).suffix.lower() == ".onnx":
+    if Path(model).suffix.lower() in {".onnx", ".prototxt"}:
         tell("input assumed: BGR, 0 to 255, no mean and no scale; a spec (.yaml) can say otherwise")
     job = Job(
         spec, lambda: translate.input_spec(spec), chosen, folder, chip, weights, images,
         pictures, lambda: translate.head(spec), tell, progress_bar,
-        allow_gray,
+        allow_gray, engine,
     )  # fmt: skip
     found, worked = run_all(job)
     if not worked:

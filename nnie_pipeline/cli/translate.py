@@ -50,10 +50,13 @@ def size_of(
 
     chosen = spec.default_size if size is None else parse_size(size)
     if chosen is None:
-        from nnie_pipeline.stages.input_size import input_size
+        from nnie_pipeline.stages.input_size import caffe_input_size, input_size
         from nnie_pipeline.zoo.fetch import fetch
 
-        chosen, assumed = input_size(fetch(spec, weights).path)
+        if spec.prototxt is not None:
+            chosen, assumed = caffe_input_size(spec.prototxt)
+        else:
+            chosen, assumed = input_size(fetch(spec, weights).path)
         why = f" ({assumed})" if assumed else ", as its file says"
         say(f"no size given: {spec.name} takes {chosen[0]}x{chosen[1]}{why}")
     check_size(spec, chosen)

@@ -8,15 +8,17 @@ from typing import Any
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.heads.embedding import Embedding
 from nnie_pipeline.heads.retinaface import RetinaFace
+from nnie_pipeline.heads.retinaface_mxnet import RetinaFaceMxnet
 from nnie_pipeline.heads.scrfd import SCRFD
 from nnie_pipeline.heads.ultraface import UltraFace
 from nnie_pipeline.heads.yolox import YOLOX
 
-Detector = RetinaFace | SCRFD | UltraFace | YOLOX
+Detector = RetinaFace | RetinaFaceMxnet | SCRFD | UltraFace | YOLOX
 Head = Detector | Embedding
 
 _HEADS: dict[str, type[Head]] = {
     "retinaface": RetinaFace,
+    "retinaface-mxnet": RetinaFaceMxnet,
     "scrfd": SCRFD,
     "ultraface": UltraFace,
     "yolox": YOLOX,

@@ -14,7 +14,8 @@ from nnie_pipeline.caffe.files import caffe_names, read_net, write_net
 from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.caffe.shapes import ShapeError
 from nnie_pipeline.chips.sizes import nearest_valid
-from nnie_pipeline.engine.onnxruntime_engine import Session, open_session
+from nnie_pipeline.engine.choice import ENGINES, session
+from nnie_pipeline.engine.onnxruntime_engine import open_session
 from nnie_pipeline.errors import CheckError, InputError, NotExpressibleError
 from nnie_pipeline.onnx2caffe.convert import Conversion, convert
 from nnie_pipeline.onnx2caffe.cut import Cut
@@ -59,8 +60,11 @@ def convert_files(
     outputs: Sequence[str] | None,
     probe: Probe,
     cut: bool = False,
+    engine: str = ENGINES[0],
 ) -> Converted:
     """Convert `model_path` into `folder`: prototxt, caffemodel, convert.json, reference.onnx.
+
+    `engine` runs the Caffe network that is compared with onnxruntime's run of the ONNX model.
 
     With `cut`, and without `outputs`, the network ends where NNIE's layers end.
 
@@ -79,7 +83,7 @@ def convert_files(
     write_net(conversion.net, prototxt, caffemodel)
     (folder / REFERENCE).write_bytes(conversion.fixed.reference.SerializeToString())
     written = read_net(prototxt, caffemodel)
-    errors = _verify(conversion, written, probe)
+    errors = _verify(conversion, written, probe, engine)
     names = caffe_names(conversion.net)
     kept = {onnx_name: names[value] for onnx_name, value in conversion.outputs.items()}
     record = {
@@ -90,6 +94,7 @@ def convert_files(
         "assumed": conversion.fixed.assumed,
         "notes": list(conversion.fixed.notes),
         "cuts": [asdict(x) for x in conversion.cuts],
+        "engine": engine,
         "verification": {
             "picture": probe.name,
             "tolerance": TOLERANCE,
@@ -103,17 +108,17 @@ def convert_files(
     )  # fmt: skip
 
 
-def _verify(conversion: Conversion, written: Net, probe: Probe) -> dict[str, float]:
+def _verify(conversion: Conversion, written: Net, probe: Probe, engine: str) -> dict[str, float]:
     """The largest relative error of each ONNX output, over every test input."""
     reference = open_session(conversion.fixed.reference.SerializeToString())
-    session = Session(written)
+    caffe = session(engine, written)
     onnx_inputs = list(conversion.fixed.inputs)
     errors = dict.fromkeys(conversion.outputs, 0.0)
     for blobs in probe.inputs(list(conversion.fixed.inputs.values())):
         expected = reference.run(list(errors), dict(zip(onnx_inputs, blobs, strict=True)))
-        found = session.run(dict(zip(written.inputs, blobs, strict=True)))
+        found = caffe.run(dict(zip(written.inputs, blobs, strict=True)))
         for (name, value), array in zip(conversion.outputs.items(), expected, strict=True):
-            errors[name] = max(errors[name], _relative(array, found[value]))
+            errors[name] = max(errors[name], relative_error(array, found[value]))
     worst = max(errors, key=lambda x: errors[x])
     if not errors[worst] <= TOLERANCE:
         raise CheckError(
@@ -124,7 +129,8 @@ def _verify(conversion: Conversion, written: Net, probe: Probe) -> dict[str, flo
     return errors
 
 
-def _relative(expected: Array, found: Array) -> float:
+def relative_error(expected: Array, found: Array) -> float:
+    """The largest difference as a share of the largest expected value."""
     if expected.shape != found.shape:
         return float("inf")
     largest = float(np.abs(expected).max(initial=0.0))

@@ -9,20 +9,20 @@ import numpy as np
 
 from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.compare.dumps import write_dump
-from nnie_pipeline.engine.onnxruntime_engine import Session, all_values
+from nnie_pipeline.engine.choice import ENGINES, session
+from nnie_pipeline.engine.onnxruntime_engine import all_values
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.quant.ranges import RangeRecorder, Ranges
 from nnie_pipeline.quant.simulate import Simulator
 
-ENGINES = ("onnxruntime",)
 _LARGEST_INPUT = 1 << 30
 
 
-def dump_float(net: Net, feed: Mapping[str, Array], folder: Path) -> None:
+def dump_float(net: Net, feed: Mapping[str, Array], folder: Path, engine: str = ENGINES[0]) -> None:
     """Write every value of the float network for one input into `folder`."""
     values = all_values(net)
-    made = Session(net, values).run(feed)
-    write_dump(net, ((x, made[x]) for x in values), "float", "onnxruntime", folder)
+    made = session(engine, net, values).run(feed)
+    write_dump(net, ((x, made[x]) for x in values), "float", engine, folder)
 
 
 def dump_simulated(
@@ -37,12 +37,13 @@ def record_ranges(
     net: Net,
     feeds: Iterable[Mapping[str, Array]],
     progress: Callable[[int], None] | None = None,
+    engine: str = ENGINES[0],
 ) -> Ranges:
     """Ranges over the float runs of `feeds`; `progress` is called with the count so far."""
     recorder = RangeRecorder(net)
-    session = Session(net, [x for x in recorder.values if x not in net.inputs])
+    running = session(engine, net, [x for x in recorder.values if x not in net.inputs])
     for number, feed in enumerate(feeds, 1):
-        recorder.add({**feed, **session.run(feed)})
+        recorder.add({**feed, **running.run(feed)})
         if progress:
             progress(number)
     return recorder.ranges()

@@ -35,7 +35,9 @@ from nnie_pipeline import files
 from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.calibration.pictures import read_picture
 from nnie_pipeline.calibration.sets import load_input, read_set
-from nnie_pipeline.engine.onnxruntime_engine import Session, open_session
+from nnie_pipeline.engine.choice import ENGINES
+from nnie_pipeline.engine.choice import session as engine_session
+from nnie_pipeline.engine.onnxruntime_engine import open_session
 from nnie_pipeline.heads.detections import Detections
 from nnie_pipeline.heads.drawing import draw
 from nnie_pipeline.heads.embedding import Embedding, cosine
@@ -84,10 +86,11 @@ def evaluate(
     judged: Collection[str],
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
+    engine: str = ENGINES[0],
 ) -> dict[str, Any]:
     """Compare the runs; writes evaluate.json, and of a detector drawn pictures, into `folder`.
 
-    `reference` is the ONNX model that convert wrote, its outputs in the head's order;
+    `reference` is the original as ONNX, as convert wrote it, its outputs in the head's order;
     `order` names the values of `net` in that order.
 
     Returns:
@@ -98,7 +101,7 @@ def evaluate(
     skipped = max(0, len(record.pictures) - MOST_PICTURES)
     pictures: list[dict[str, Any]] = []
     embeddings: list[dict[str, Any]] = []
-    ran = _runs(reference, net, order, ranges, calibration, skipped)
+    ran = _runs(reference, net, order, ranges, calibration, skipped, engine)
     for number, found in enumerate(ran, 1):
         if isinstance(head, Embedding):
             embeddings.append(_embedding(found, head))
@@ -122,12 +125,18 @@ def evaluate(
 
 
 def _runs(
-    reference: Path, net: Net, order: list[str], ranges: Ranges, calibration: Path, first: int
+    reference: Path,
+    net: Net,
+    order: list[str],
+    ranges: Ranges,
+    calibration: Path,
+    first: int,
+    engine: str,
 ) -> Iterator[_Ran]:
     """The outputs on each picture of the set from number `first`."""
     session = open_session(str(reference))
     original_input = session.get_inputs()[0].name
-    caffe = Session(net, order)
+    caffe = engine_session(engine, net, order)
     simulators = {bits: Simulator(net, int(bits), ranges) for bits in RUNS[1:]}
     for index, entry in enumerate(read_set(calibration).pictures[first:], first):
         blob = load_input(calibration, index)

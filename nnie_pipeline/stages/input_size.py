@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nnie_pipeline.caffe.files import read_net
+from nnie_pipeline.errors import InputError
 from nnie_pipeline.onnx2caffe.load import load_model
 from nnie_pipeline.onnx2caffe.normalise import fix_inputs
 
@@ -19,3 +21,18 @@ def input_size(path: Path) -> tuple[tuple[int, int], str]:
     inputs, assumed = fix_inputs(load_model(path), None)
     height, width = next(iter(inputs.values()))[2:]
     return (height, width), assumed
+
+
+def caffe_input_size(prototxt: Path) -> tuple[tuple[int, int], str]:
+    """(height, width) of the Caffe network in `prototxt`; nothing is assumed.
+
+    Raises:
+        InputError: no prototxt, or its first input is no picture.
+    """
+    name, shape = next(iter(read_net(prototxt).inputs.items()))
+    if len(shape) != 4:
+        raise InputError(
+            f"{prototxt}: the input {name} has the shape {list(shape)}, which is no picture "
+            "(1 x channels x height x width)"
+        )
+    return (shape[2], shape[3]), ""

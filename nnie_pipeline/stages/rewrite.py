@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from nnie_pipeline.caffe.files import read_net, write_net
 from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.caffe.shapes import ShapeError, infer
 from nnie_pipeline.chips.sizes import nearest_valid
-from nnie_pipeline.engine.onnxruntime_engine import Session
+from nnie_pipeline.engine.choice import ENGINES, session
 from nnie_pipeline.errors import InputError, NnieError
 from nnie_pipeline.rewrite.crop import CropError
 from nnie_pipeline.rewrite.order import by_kind
@@ -30,10 +31,11 @@ def rewrite_files(
     outputs: Collection[str] = (),
     order_like: Path | None = None,
     tolerance: float = TOLERANCE,
+    engine: str = ENGINES[0],
 ) -> Rewritten:
     """Rewrite a network into `folder`/`stem`.prototxt, .caffemodel and rewrite.json.
 
-    `outputs` asks for an order of the outputs (default: grouped by kind); `order_like` is a
+    `outputs` names the outputs in order (default: all, grouped by kind); `order_like` is a
     prototxt whose order of layers is known to work.
 
     Raises:
@@ -45,14 +47,17 @@ def rewrite_files(
     for name in skip:
         if name not in known:
             raise InputError(f"no pass {name}; the passes are {', '.join(known)}")
-    net = at_size(read_net(prototxt, caffemodel), size)
-    net.outputs = _ordered(net, outputs)
+    net = at_size(read_net(prototxt, caffemodel, size), size)
+    if outputs:
+        keep_outputs(net, outputs)
+    else:
+        net.outputs = by_kind(net)
     known_order = [x.name for x in read_net(order_like).layers] if order_like else []
     blobs = probe.inputs(list(net.inputs.values()))
 
     def run(candidate: Net) -> list[list[Array]]:
-        session = Session(candidate)
-        results = [session.run(dict(zip(candidate.inputs, x, strict=True))) for x in blobs]
+        running = session(engine, candidate)
+        results = [running.run(dict(zip(candidate.inputs, x, strict=True))) for x in blobs]
         return [[x[name] for name in candidate.outputs] for x in results]
 
     try:
@@ -62,6 +67,7 @@ def rewrite_files(
         raise _at_other_sizes(net, (here[0], here[1]), error) from error
     write_net(result.net, folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel")
     record = {
+        "reading": net.notes,
         "names": result.names,
         "outputs": result.net.outputs,
         "layers_before": len(net.layers),
@@ -69,6 +75,7 @@ def rewrite_files(
         "order": f"like {order_like.name}" if order_like else "canonical (a hypothesis)",
         "tolerance": tolerance,
         "picture": probe.name,
+        "engine": engine,
         "passes": [
             {
                 "name": x.name,
@@ -115,11 +122,16 @@ def _at_other_sizes(net: Net, size: tuple[int, int], error: NnieError) -> NnieEr
     )
 
 
-def _ordered(net: Net, outputs: Collection[str]) -> list[str]:
-    if not outputs:
-        return by_kind(net)
-    if sorted(outputs) != sorted(net.outputs):
-        raise InputError(
-            f"the network's outputs are {', '.join(net.outputs)}, not {', '.join(outputs)}"
-        )
-    return list(outputs)
+def keep_outputs(net: Net, outputs: Collection[str]) -> None:
+    """Make `outputs` the network's outputs, in that order; what none of them needs is dropped.
+
+    Raises:
+        InputError: the network does not make one; the message names the nearest it makes.
+    """
+    values = [x for layer in net.layers for x in layer.tops]
+    for name in outputs:
+        if name not in values:
+            near = difflib.get_close_matches(name, values, n=3) or net.outputs
+            raise InputError(f"the network has no blob {name}; did you mean {' or '.join(near)}?")
+    net.outputs = list(outputs)
+    net.drop_unused()

@@ -43,6 +43,7 @@ class Job:
     say: Say
     bar: Bar
     allow_gray: bool = False
+    engine: str = "onnxruntime"
 
     def path(self, *parts: str) -> Path:
         """A place in the build folder."""
@@ -91,7 +92,7 @@ def run_all(job: Job) -> tuple[Verdict, bool]:
 def _run(job: Job, state: State, keep: Callable[[str], None]) -> bool:
     enters: dict[str, tuple[Any, ...]] = {
         "fetch": (program_key(), job.spec.source.model_dump(mode="json"), *_weights_keys(job)),
-        "convert": (job.spec.model_dump(mode="json"), job.size, _images_key(job)),
+        "convert": (job.spec.model_dump(mode="json"), job.size, _images_key(job), job.engine),
         "check": (job.chip,),
     }
     key = ""
@@ -131,13 +132,13 @@ def _written(place: Path) -> list[Path]:
 
 
 def _weights_keys(job: Job) -> list[str]:
-    """Keys of the user's own files of weights, and of those that lie beside them."""
+    """Keys of the user's own files of the model, and of those that lie beside them."""
     keys = []
-    for path in (job.weights, getattr(job.spec.source, "path", None)):
+    for path in (job.weights, getattr(job.spec.source, "path", None), job.spec.prototxt):
         if isinstance(path, Path) and path.is_file():
             from nnie_pipeline.onnx2caffe.load import external_files
 
-            beside = [path.parent / x for x in external_files(path)]
+            beside = [] if job.spec.is_caffe else [path.parent / x for x in external_files(path)]
             keys += [file_key(x) for x in (path, *beside) if x.is_file()]
         keys.append("")
     return keys

@@ -5,34 +5,46 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from nnie_pipeline import files
 from nnie_pipeline.caffe.files import read_net
+from nnie_pipeline.caffe.templates import render
 from nnie_pipeline.calibration.sets import load_input, load_inputs, read_set, write_set
-from nnie_pipeline.chips.check import check, check_text
+from nnie_pipeline.chips.check import check_files
 from nnie_pipeline.compare.dumps import read_dump
 from nnie_pipeline.compare.layers import compare
 from nnie_pipeline.mapper.folder import write_mapper_folder
 from nnie_pipeline.onnx2caffe.load import external_files, load_model
 from nnie_pipeline.quant.ranges import WIDTHS, Ranges
 from nnie_pipeline.report.page import write_report
+from nnie_pipeline.stages.adopt import adopt_files
 from nnie_pipeline.stages.convert import REFERENCE, convert_files
 from nnie_pipeline.stages.dump import dump_float, dump_simulated, feeds_of, record_ranges
 from nnie_pipeline.stages.evaluate import RUNS, evaluate
 from nnie_pipeline.stages.probe import Probe
 from nnie_pipeline.stages.rewrite import rewrite_files
 from nnie_pipeline.stages.run import Job, read_verdict
+from nnie_pipeline.stages.sizes import write_sizes
 from nnie_pipeline.zoo.fetch import fetch
 
 
 def _fetch(job: Job) -> str:
     with job.bar("fetching") as progress:
         fetched = fetch(job.spec, job.weights, lambda done, total: progress(done, total or 0))
-    load_model(fetched.path)  # a damaged file is refused before anything is replaced
+    # A damaged file is refused before anything is replaced.
+    if job.spec.prototxt is not None:
+        read_net(job.spec.prototxt, fetched.path)
+    elif not job.spec.is_caffe:
+        load_model(fetched.path)
     with files.replaced_folder(job.path("model")) as folder:
-        shutil.copyfile(fetched.path, folder / f"{job.spec.name}.onnx")
-        beside = external_files(fetched.path)
+        beside = [] if job.spec.is_caffe else external_files(fetched.path)
+        if job.spec.is_caffe:
+            shutil.copyfile(fetched.path, folder / f"{job.spec.name}.caffemodel")
+            _place_prototxt(job, folder / f"{job.spec.name}.prototxt")
+        else:
+            shutil.copyfile(fetched.path, folder / f"{job.spec.name}.onnx")
         for place in beside:
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(fetched.path.parent / place, folder / place)
@@ -50,17 +62,32 @@ def _fetch(job: Job) -> str:
     return f"{fetched.size:,} bytes from {fetched.origin}; licence: {fetched.licence}"
 
 
+def _place_prototxt(job: Job, place: Path) -> None:
+    """The network of a Caffe model: the user's own file, or its template at this size."""
+    if job.spec.prototxt is not None:
+        shutil.copyfile(job.spec.prototxt, place)
+    elif job.spec.template is not None:
+        place.write_text(render(job.spec.template, *job.size), encoding="utf-8")
+
+
 def _probe(job: Job) -> Probe:
     last = job.pictures()[-1]
     return Probe(last.path, last.name, job.input())
 
 
 def _convert(job: Job) -> str:
-    model = job.path("model", f"{job.spec.name}.onnx")
+    spec = job.spec
     with files.replaced_folder(job.path("convert")) as folder:
-        done = convert_files(
-            model, job.spec.name, folder, job.size, job.spec.outputs or None, _probe(job), cut=True
-        )
+        if spec.is_caffe:
+            done = adopt_files(
+                *job.net_files("model"), spec.name, folder, job.size, spec.outputs, _probe(job),
+                job.engine,
+            )  # fmt: skip
+        else:
+            done = convert_files(
+                job.path("model", f"{spec.name}.onnx"), spec.name, folder, job.size,
+                spec.outputs or None, _probe(job), True, job.engine,
+            )  # fmt: skip
     for line in done.lines():
         job.say(line)
     return (
@@ -72,8 +99,10 @@ def _convert(job: Job) -> str:
 def _rewrite(job: Job) -> str:
     with files.replaced_folder(job.path("rewrite")) as folder:
         done = rewrite_files(
-            *job.net_files("convert"), job.spec.name, folder, None, _probe(job),
-            outputs=_converted_outputs(job),
+            *job.net_files("convert"), job.spec.name, folder,
+            job.size if job.spec.is_caffe else None, _probe(job),
+            outputs=job.spec.outputs if job.spec.is_caffe else _converted_outputs(job),
+            engine=job.engine,
         )  # fmt: skip
     changed = [f"{x.name} {len(x.changed)}" for x in done.passes if x.changed]
     worst = max((x.difference for x in done.passes), default=0.0)
@@ -87,11 +116,11 @@ def _converted_outputs(job: Job) -> list[str]:
 
 def _check(job: Job) -> str:
     prototxt, caffemodel = job.net_files("rewrite")
-    text = prototxt.read_text(encoding="utf-8")
-    findings = check_text(text) + check(read_net(prototxt, caffemodel), job.chip)
+    findings = check_files(prototxt, caffemodel, job.chip)
     record = {"chip": job.chip, "findings": [x.to_dict() for x in findings]}
     with files.replaced_folder(job.path("check")) as folder:
         (folder / "check.json").write_text(files.to_json(record), encoding="utf-8")
+        write_sizes(read_net(prototxt), job.spec.head, job.chip, folder)
     counts = [
         f"{sum(x.severity == kind for x in findings)} {kind}s"
         for kind in ("error", "warning", "hint")
@@ -120,7 +149,7 @@ def _dump(job: Job) -> str:
     net = read_net(*job.net_files("rewrite"))
     feed = next(feeds_of(net, [load_input(job.path("calibration"), -1)]))
     with files.replaced_folder(job.path("dump")) as folder:
-        dump_float(net, feed, folder)
+        dump_float(net, feed, folder, job.engine)
     return f"every layer of the float network on {_last_picture(job)}"
 
 
@@ -134,8 +163,9 @@ def _simulate(job: Job) -> str:
     count = len(read_set(calibration).pictures)
     with job.bar("ranges") as progress:
         ranges = record_ranges(
-            net, feeds_of(net, load_inputs(calibration)), lambda done: progress(done, count)
-        )
+            net, feeds_of(net, load_inputs(calibration)), lambda done: progress(done, count),
+            job.engine,
+        )  # fmt: skip
     feed = next(feeds_of(net, [load_input(calibration, -1)]))
     with files.replaced_folder(job.path("simulate")) as folder:
         (folder / "ranges.json").write_text(files.to_json(ranges.to_json()), encoding="utf-8")
@@ -175,12 +205,13 @@ def _evaluate(job: Job) -> str:
         result = evaluate(
             job.path("convert", REFERENCE), net, _rewritten_outputs(job), ranges,
             job.path("calibration"), head, job.spec.head.judged, folder, progress,
+            job.engine,
         )  # fmt: skip
     return _evaluation_line(result)
 
 
 def _rewritten_outputs(job: Job) -> list[str]:
-    """The values of the rewritten network that hold the ONNX outputs, in the head's order."""
+    """The values of the rewritten network that hold the original outputs, in the head's order."""
     names = files.read_json(job.path("rewrite", "rewrite.json"), "the record of rewrite")["names"]
     record = files.read_json(job.path("convert", "convert.json"), "the record of convert")
     return [str(names.get(x["caffe"], x["caffe"])) for x in record["outputs"]]
@@ -194,8 +225,8 @@ def _evaluation_line(result: dict[str, Any]) -> str:
     if embeddings:
         least = {run: min(x[run] for x in embeddings) for run in RUNS}
         return (
-            f"{len(embeddings)} embeddings, least cosine with ONNX: float {least['float']:.5f}, "
-            f"16 bit {least['16']:.4f}, 8 bit {least['8']:.4f}; {state}"
+            f"{len(embeddings)} embeddings, least cosine with the original: "
+            f"float {least['float']:.5f}, 16 bit {least['16']:.4f}, 8 bit {least['8']:.4f}; {state}"
         )
     single = [x["differences"] for x in result["pictures"] if x["judged"]]
     if not single:
@@ -204,7 +235,7 @@ def _evaluation_line(result: dict[str, Any]) -> str:
     return f"{len(single)} pictures of one thing: {', '.join(said)}; {state}"
 
 
-_RUN_NAMES = {"float": "float against ONNX", "16": "16 bit against float", "8": "8 bit"}
+_RUN_NAMES = {"float": "float against the original", "16": "16 bit against float", "8": "8 bit"}
 
 
 def _moved(differences: list[dict[str, Any]]) -> str:

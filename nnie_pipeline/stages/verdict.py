@@ -36,7 +36,7 @@ def verdict(findings: list[dict[str, Any]], evaluation: dict[str, Any] | None) -
     warnings = [f"{number} x {rule}" for rule, number in counts.items()]
     if evaluation is not None and not bars:
         warnings.append(
-            "on no picture does the ONNX model find exactly one thing: nothing is judged"
+            "on no picture does the original model find exactly one thing: nothing is judged"
         )
     if errors or missed:
         return Verdict("not ready", (*errors, *missed, *warnings))
@@ -47,7 +47,7 @@ def verdict(findings: list[dict[str, Any]], evaluation: dict[str, Any] | None) -
 
 def _missed(bar: dict[str, Any]) -> str:
     name = "float Caffe network" if bar["run"] == "float" else f"{bar['run']}-bit simulation"
-    against = "the ONNX model" if bar["against"] == "onnx" else "the float network"
+    against = "the original model" if bar["against"] == "onnx" else "the float network"
     if "cosine" in bar:
         return (
             f"{bar['picture']}: the {name}'s embedding has a cosine of {bar['cosine']:.5f} with "

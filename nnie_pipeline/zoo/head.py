@@ -48,12 +48,15 @@ class _Priors(_Detector):
 
     @model_validator(mode="after")
     def _one_row_a_stride(self) -> _Priors:
-        if len(self.strides) != len(self.min_sizes):
-            raise ValueError(
-                f"min_sizes has {len(self.min_sizes)} rows for {len(self.strides)} strides; give "
-                "one a stride"
-            )
+        _same_rows(self.strides, self.min_sizes)
         return self
+
+
+def _same_rows(strides: tuple[int, ...], min_sizes: tuple[tuple[float, ...], ...]) -> None:
+    if len(strides) != len(min_sizes):
+        raise ValueError(
+            f"min_sizes has {len(min_sizes)} rows for {len(strides)} strides; give one a stride"
+        )
 
 
 class RetinafaceHead(_Priors):
@@ -64,6 +67,29 @@ class RetinafaceHead(_Priors):
 
     decoder: Literal["retinaface"]
     judged: tuple[Run, ...] = ("float", "16", "8")
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the head reads."""
+        return 3 * len(self.strides)
+
+
+class RetinafaceMxnetHead(_Detector):
+    """Two classes, a box and five landmarks a prior box, as MXNet's RetinaFace has them.
+
+    `min_sizes` holds the side in pixels of the square prior boxes at each stride, in the order
+    of the channels. `logits`: the classes are taken before their Softmax. The outputs' order
+    does not matter.
+    """
+
+    decoder: Literal["retinaface-mxnet"]
+    min_sizes: tuple[tuple[Pixels, ...], ...]
+    logits: bool = False
+
+    @model_validator(mode="after")
+    def _one_row_a_stride(self) -> RetinafaceMxnetHead:
+        _same_rows(self.strides, self.min_sizes)
+        return self
 
     @property
     def outputs(self) -> int:
@@ -130,6 +156,6 @@ class EmbeddingHead(_Head):
 
 
 Head = Annotated[
-    RetinafaceHead | ScrfdHead | UltrafaceHead | YoloxHead | EmbeddingHead,
+    RetinafaceHead | RetinafaceMxnetHead | ScrfdHead | UltrafaceHead | YoloxHead | EmbeddingHead,
     Field(discriminator="decoder"),
 ]

@@ -39,7 +39,7 @@ M = TypeVar("M", bound=Model)
 # them, the file does not.
 _KINDS = frozenset(
     {"pypi-wheel", "pypi-sdist", "npm", "https", "file", "given"}
-    | {"retinaface", "scrfd", "ultraface", "yolox", "embedding"}
+    | {"retinaface", "retinaface-mxnet", "scrfd", "ultraface", "yolox", "embedding"}
 )
 
 

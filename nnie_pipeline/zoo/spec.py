@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.zoo.head import Head
 from nnie_pipeline.zoo.model import Model, read_model
-from nnie_pipeline.zoo.source import LocalFile, Source
+from nnie_pipeline.zoo.source import Given, LocalFile, Source
 
 _MODELS = Path(__file__).resolve().parent / "models"
 _LARGEST_SIDE = 4096
@@ -84,6 +84,10 @@ class Input(Model):
 class Spec(Model):
     """A model.
 
+    The weights are an ONNX file, or with `prototxt` or `template` a caffemodel: `prototxt` is the
+    file of its network (a relative path starts at the spec's folder), `template` the name of a
+    network of `prototxt_templates`.
+
     `licence` holds the word "non-commercial" where that is so. `outputs` are the ONNX tensors
     to keep, in the order the Caffe network gives them; none means the network's own.
     `default_size` is (height, width); None: what the file says. Height and width have to be
@@ -94,6 +98,8 @@ class Spec(Model):
     summary: str = ""
     licence: Annotated[str, Field(min_length=1)]
     source: Source
+    prototxt: Path | None = None
+    template: str | None = None
     input: Input = Input()
     default_size: tuple[Side, Side] | None = None
     multiple_of: Annotated[int, Field(ge=1, le=256)] = 1
@@ -102,8 +108,21 @@ class Spec(Model):
     head: Head | None = None
     notes: str = ""
 
+    @property
+    def is_caffe(self) -> bool:
+        """Whether the weights are a caffemodel."""
+        return self.prototxt is not None or self.template is not None
+
+    @field_validator("prototxt")
+    @classmethod
+    def _from_spec(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        folder: Path = (info.context or {}).get("folder", Path())
+        return None if path is None else folder / path
+
     @model_validator(mode="after")
     def _consistent(self) -> Spec:
+        if self.prototxt is not None and self.template is not None:
+            raise ValueError("prototxt and template both name the network; remove one")
         if len(set(self.outputs)) != len(self.outputs):
             raise ValueError("outputs names a tensor twice")
         if self.head is not None and self.outputs and len(self.outputs) != self.head.outputs:
@@ -124,10 +143,11 @@ def zoo_names() -> list[str]:
 
 
 def load_spec(model: str) -> Spec:
-    """The spec of `model`: a name of the zoo, the path of a spec (.yaml), or of an .onnx file.
+    """The spec of `model`: a name of the zoo, the path of a spec (.yaml), .onnx or .prototxt file.
 
-    A bare .onnx file gets a spec without outputs and head, BGR, mean 0, scale 1, named after
-    the file with ASCII letters.
+    A bare .onnx or .prototxt file gets a spec without outputs and head, BGR, mean 0, scale 1,
+    named after the file with ASCII letters. The weights of a .prototxt are the .caffemodel of
+    the same name beside it, if it is there.
 
     Raises:
         InputError: no such model (the message names the nearest of the zoo), no such file, or
@@ -138,13 +158,23 @@ def load_spec(model: str) -> Spec:
     path = Path(model)
     suffix = path.suffix.lower()
     is_file = _is_file(path)
-    if suffix in {".yaml", ".yml", ".onnx"}:
+    if suffix in {".yaml", ".yml", ".onnx", ".prototxt"}:
         if not is_file:
             found = "a folder" if path.is_dir() else "nothing"
             raise InputError(f"model {model}: found {found} there; give the path of the file")
-        return _bare(path) if suffix == ".onnx" else read_model(path, Spec, "spec")
+        if suffix in {".yaml", ".yml"}:
+            return read_model(path, Spec, "spec")
+        return _bare(path) if suffix == ".onnx" else _bare_caffe(path)
+    if suffix == ".caffemodel":
+        templates = ", ".join(x for x in zoo_names() if load_spec(x).template)
+        raise InputError(
+            f"model {model}: a caffemodel holds no network; give its prototxt as MODEL and this "
+            f"file as WEIGHTS, or as MODEL one of the networks known here: {templates}"
+        )
     if is_file:
-        raise InputError(f"model {model}: nnie reads .onnx weights or a .yaml spec, not this file")
+        raise InputError(
+            f"model {model}: nnie reads .onnx weights, a .prototxt or a .yaml spec, not this file"
+        )
     raise InputError(f"model {model!r} is not in the zoo; {_advice(model)}")
 
 
@@ -179,10 +209,28 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _bare(path: Path) -> Spec:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).strip("._-")[:64] or "model"
+def _bare_caffe(path: Path) -> Spec:
+    beside = path.absolute().with_suffix(".caffemodel")
+    if beside.is_file():
+        source: Given | LocalFile = LocalFile(kind="file", path=beside)
+    else:
+        source = Given(kind="given", hint=f"no {beside.name} lies beside the prototxt")
     return Spec(
-        name=name,
+        name=_file_name(path),
+        summary="your own Caffe network",
+        licence="unknown (your file)",
+        source=source,
+        prototxt=path.absolute(),
+    )
+
+
+def _file_name(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).strip("._-")[:64] or "model"
+
+
+def _bare(path: Path) -> Spec:
+    return Spec(
+        name=_file_name(path),
         summary="your own ONNX file",
         licence="unknown (your file)",
         source=LocalFile(kind="file", path=path.absolute()),
@@ -193,7 +241,7 @@ def _advice(model: str) -> str:
     names = zoo_names()
     near = difflib.get_close_matches(model.lower(), names, n=3, cutoff=0.6)
     what = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names)}."
-    return f"{what} The path of an .onnx file or of a spec (.yaml) works as well"
+    return f"{what} The path of an .onnx file, a .prototxt or a spec (.yaml) works as well"
 
 
 def _size(size: tuple[int, int]) -> str:
