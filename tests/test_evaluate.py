@@ -119,7 +119,7 @@ def test_an_embedding_that_turned_fails_its_bar(recogniser: Case, tmp_path: Path
     judged = verdict([], found)
     assert judged.status == "not ready"
     cosine = found["cosine_bars"][0]["cosine"]
-    assert f"embedding has a cosine of {cosine:.5f} with that of the ONNX" in judged.reasons[0]
+    assert f"embedding has a cosine of {cosine:.5f} with that of the original" in judged.reasons[0]
     assert "(limit 0.9999)" in judged.reasons[0]
     unjudged = recogniser.evaluate(tmp_path / "free", (), spoilt)
     assert unjudged["passed"]

@@ -86,7 +86,7 @@ def test_missing_and_wrong_files(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     assert "found a folder there" in refused(str(tmp_path / "folder.yaml"))
     (tmp_path / "net.pth").write_bytes(b"")
-    assert ".onnx weights or a .yaml spec" in refused(str(tmp_path / "net.pth"))
+    assert ".onnx weights, a .prototxt or a .yaml spec" in refused(str(tmp_path / "net.pth"))
 
 
 def test_a_bare_onnx_file_gets_a_plain_spec(tmp_path: Path) -> None:
