@@ -28,6 +28,7 @@ _COMMANDS = (
     "compare",
     "report",
     "wk",
+    "export_onnx",
 )
 _INTERRUPTED = 130
 
@@ -47,7 +48,7 @@ def application() -> typer.Typer:
     )
     for name in _COMMANDS:
         module = importlib.import_module(f"nnie_pipeline.cli.{name}")
-        app.command(name)(module.command)
+        app.command(name.replace("_", "-"))(module.command)
     return app
 
 
