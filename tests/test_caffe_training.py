@@ -40,20 +40,20 @@ def weights() -> dict[str, list[np.ndarray]]:
 
 
 def test_it_computes_what_caffe_tests_with(tmp_path: Path) -> None:
-    """The loss's second top is Caffe's own Softmax; the data layer feeds a constant here."""
+    """In Caffe the Softmax beside the loss is what the loss becomes here; the data is constant."""
     if not pycaffe_engine.is_available():
         missing("pycaffe (make pycaffe)")
     caffe = importlib.import_module("caffe")
     shapes = "dummy_data_param { shape { dim: 1 dim: 2 dim: 4 dim: 4 } shape { dim: 1 } }"
     text = data(shapes, kind="DummyData") + BODY + ENDS
-    text = text.replace('top: "loss" loss_weight: 0.5', 'top: "loss" top: "p"')
-    prototxt, caffemodel = save(tmp_path, text, weights())
+    prototxt, caffemodel = save(tmp_path, text + layer("Softmax", "p", "fc"), weights())
     real = caffe.Net(str(prototxt), caffe.TEST, weights=str(caffemodel))
     real.forward()
+    prototxt.write_text(text)
     net = read_net(prototxt, caffemodel)
     assert list(net.inputs.items()) == [("data", (1, 2, 4, 4))]
-    assert net.outputs == ["p"]
-    found = every_value(net, {"data": np.array(real.blobs["data"].data)})["p"]
+    assert net.outputs == ["prob"]
+    found = every_value(net, {"data": np.array(real.blobs["data"].data)})["prob"]
     np.testing.assert_allclose(found, real.blobs["p"].data, rtol=1e-5)
 
 
