@@ -26,12 +26,24 @@ def command(
     tolerance: Annotated[
         float, typer.Option(help="what a pass on weights may move, as a share of the maximum")
     ] = 5e-4,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="no layer in place: every one has a dump of its own")
+    ] = False,
+    report: Annotated[
+        str | None, typer.Option(help="layers whose tops get _report: given out as well")
+    ] = None,
+    hp: Annotated[
+        str | None, typer.Option(help="layers that get _hp: 16-bit input with compile_mode 2")
+    ] = None,
+    cpu: Annotated[str | None, typer.Option(help="layers that get _cpu: run on the CPU")] = None,
 ) -> None:
     """Rewrite a Caffe network for NNIE; the outputs are compared after every pass."""
     from nnie_pipeline.errors import InputError
     from nnie_pipeline.files import added_files
+    from nnie_pipeline.rewrite.marks import Marks
+    from nnie_pipeline.rewrite.run import TOLERANCE
     from nnie_pipeline.stages.probe import default_probe
-    from nnie_pipeline.stages.rewrite import rewrite_files
+    from nnie_pipeline.stages.rewrite import CHANGES, PAGE, rewrite_files
 
     existing_file(prototxt, "prototxt")
     existing_file(caffemodel, "caffemodel")
@@ -39,15 +51,26 @@ def command(
     if out.resolve() == prototxt.resolve().parent:
         raise InputError(f"--out {out} holds the network itself; choose another folder")
     order = names_of(outputs, "--outputs") or []
+    marks = Marks(
+        report=tuple(names_of(report, "--report") or ()),
+        hp=tuple(names_of(hp, "--hp") or ()),
+        cpu=tuple(names_of(cpu, "--cpu") or ()),
+    )
     with added_files(out, keep=[prototxt, caffemodel]) as folder:
         done = rewrite_files(
             prototxt, caffemodel, prototxt.stem, folder, chosen, default_probe(), skip or (),
-            order, order_like, tolerance,
+            order, order_like, tolerance, apart=apart, marks=marks,
         )  # fmt: skip
     say = console()
+    if tolerance != TOLERANCE:
+        say.print(f"tolerance {tolerance:g} instead of {TOLERANCE:g}")
+    if skip:
+        say.print(f"left out: {', '.join(dict.fromkeys(skip))}", markup=False)
     for item in done.passes:
         say.print(
             f"{item.name:<26} {len(item.changed):4} changes, difference {item.difference:.1e}"
         )
     say.print(f"{len(done.net.layers)} layers: {out / prototxt.name}", markup=False)
+    say.print(f"what changed, side by side: {out / PAGE}", markup=False)
+    say.print(f"the same as text: {out / CHANGES}", markup=False)
     say.print(f"next: nnie check {out / prototxt.name}", markup=False)

@@ -20,6 +20,7 @@ from nnie_pipeline.errors import CheckError, InputError, NotExpressibleError
 from nnie_pipeline.onnx2caffe.convert import Conversion, convert
 from nnie_pipeline.onnx2caffe.cut import Cut
 from nnie_pipeline.onnx2caffe.load import load_model
+from nnie_pipeline.stages.other_sizes import with_sizes
 from nnie_pipeline.stages.probe import Probe
 
 TOLERANCE = 1e-4
@@ -78,7 +79,9 @@ def convert_files(
     try:
         conversion = convert(model, stem, size, outputs, cut)
     except (InputError, NotExpressibleError) as error:
-        raise _with_sizes(error, model, size, outputs, cut) from error
+        if size is None:
+            raise
+        raise with_sizes(error, size, _nearest(model, size, outputs, cut)) from error
     prototxt, caffemodel = folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel"
     write_net(conversion.net, prototxt, caffemodel)
     (folder / REFERENCE).write_bytes(conversion.fixed.reference.SerializeToString())
@@ -138,25 +141,6 @@ def relative_error(expected: Array, found: Array) -> float:
     if not np.isfinite(moved):
         return float("inf")
     return moved / largest if largest else moved
-
-
-def _with_sizes(
-    error: InputError | NotExpressibleError,
-    model: onnx.ModelProto,
-    size: tuple[int, int] | None,
-    outputs: Sequence[str] | None,
-    cut: bool,
-) -> InputError | NotExpressibleError:
-    """When the model converts at other sizes, name the nearest of them."""
-    if size is None:
-        return error
-    near = _nearest(model, size, outputs, cut)
-    if not near:
-        return error
-    named = " or ".join(str(h) if h == w else f"{h}x{w}" for h, w in near)
-    return InputError(
-        f"size {size[0]}x{size[1]}: the network does not hold at it; use {named} ({error})"
-    )
 
 
 def _nearest(

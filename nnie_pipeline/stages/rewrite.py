@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 
 from nnie_pipeline import files
@@ -12,12 +13,21 @@ from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.caffe.shapes import ShapeError, infer
 from nnie_pipeline.chips.sizes import nearest_valid
 from nnie_pipeline.engine.choice import ENGINES, session
-from nnie_pipeline.errors import InputError, NnieError
+from nnie_pipeline.errors import InputError
+from nnie_pipeline.report.changes import changes_text
+from nnie_pipeline.report.rewrite_page import rewrite_page
 from nnie_pipeline.rewrite.crop import CropError
+from nnie_pipeline.rewrite.cut_tail import apply as cut_tail
+from nnie_pipeline.rewrite.marks import Marks
 from nnie_pipeline.rewrite.order import by_kind
 from nnie_pipeline.rewrite.passes import PASSES
-from nnie_pipeline.rewrite.run import TOLERANCE, Rewritten, rewrite
+from nnie_pipeline.rewrite.rows import side_by_side
+from nnie_pipeline.rewrite.run import NO_MARKS, TOLERANCE, Rewritten, rewrite
+from nnie_pipeline.stages.other_sizes import with_sizes
 from nnie_pipeline.stages.probe import Probe
+
+PAGE = "rewrite.html"
+CHANGES = "changes.md"
 
 
 def rewrite_files(
@@ -32,26 +42,39 @@ def rewrite_files(
     order_like: Path | None = None,
     tolerance: float = TOLERANCE,
     engine: str = ENGINES[0],
+    apart: bool = False,
+    marks: Marks = NO_MARKS,
 ) -> Rewritten:
     """Rewrite a network into `folder`/`stem`.prototxt, .caffemodel and rewrite.json.
 
+    rewrite.html and changes.md beside them show both networks, the passes and their reasons.
     `outputs` names the outputs in order (default: all, grouped by kind); `order_like` is a
-    prototxt whose order of layers is known to work.
+    prototxt whose order of layers is known to work. `apart` and `marks` as `rewrite.run.rewrite`.
 
     Raises:
-        InputError: files that cannot be read, a size at which the network does not hold,
-            or a pass to skip that does not exist.
+        InputError: files that cannot be read, a size at which the network does not hold, a
+            tolerance out of 0 to 1, or a pass to skip or layer to mark that does not exist.
         CheckError: a pass moved the outputs further than it may.
     """
     known = [x.name for x in PASSES]
     for name in skip:
         if name not in known:
-            raise InputError(f"no pass {name}; the passes are {', '.join(known)}")
-    net = at_size(read_net(prototxt, caffemodel, size), size)
+            near = difflib.get_close_matches(name, known, n=1)
+            raise InputError(
+                f"no pass {name}{f'; near in name: {near[0]}' if near else ''}; the passes are "
+                f"{', '.join(known)}"
+            )
+    if not 0 <= tolerance <= 1:
+        raise InputError(f"the tolerance {tolerance:g} is no share; write 0 to 1 ({TOLERANCE:g})")
+    given = read_net(prototxt, caffemodel, size)
+    net = at_size(given.copy(), size)
     if outputs:
         keep_outputs(net, outputs)
     else:
-        net.outputs = by_kind(net)
+        outline = net.copy()
+        cut_tail(outline)
+        # What is cut off has no kind; the cut groups what it leaves.
+        net.outputs = by_kind(net) if outline.outputs == net.outputs else net.outputs
     known_order = [x.name for x in read_net(order_like).layers] if order_like else []
     blobs = probe.inputs(list(net.inputs.values()))
 
@@ -61,10 +84,11 @@ def rewrite_files(
         return [[x[name] for name in candidate.outputs] for x in results]
 
     try:
-        result = rewrite(net, run, skip, tolerance, known_order)
+        result = rewrite(net, run, skip, tolerance, known_order, apart, marks)
     except CropError as error:
         here = next((x[2:] for x in net.inputs.values() if len(x) == 4), (0, 0))
-        raise _at_other_sizes(net, (here[0], here[1]), error) from error
+        size = (here[0], here[1])
+        raise with_sizes(error, size, nearest_valid(net, size)) from error
     write_net(result.net, folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel")
     record = {
         "reading": net.notes,
@@ -72,8 +96,12 @@ def rewrite_files(
         "outputs": result.net.outputs,
         "layers_before": len(net.layers),
         "layers": len(result.net.layers),
-        "order": f"like {order_like.name}" if order_like else "canonical (a hypothesis)",
+        **_order(order_like, skip),
         "tolerance": tolerance,
+        "tolerance_note": _tolerance_note(tolerance),
+        "skipped": list(dict.fromkeys(skip)),
+        "apart": apart,
+        "marks": asdict(marks),
         "picture": probe.name,
         "engine": engine,
         "passes": [
@@ -87,8 +115,39 @@ def rewrite_files(
             for x in result.passes
         ],
     }
-    (folder / "rewrite.json").write_text(files.to_json(record), encoding="utf-8")
+    rows = side_by_side(given, result)
+    for place, text in (
+        ("rewrite.json", files.to_json(record)),
+        (PAGE, rewrite_page(stem, record, rows)),
+        (CHANGES, changes_text(stem, record, rows)),
+    ):
+        (folder / place).write_text(text, encoding="utf-8")
     return result
+
+
+def _order(order_like: Path | None, skip: Collection[str]) -> dict[str, str]:
+    """Which order of layers is used, and what is known of it."""
+    if "canonical-order" in skip:
+        note = "Nothing is known of it on a board, unless the file is known to work there."
+        return {"order": "as in the file", "order_note": note}
+    if order_like:
+        note = "It is as good as the board results of that network."
+        return {"order": f"like {order_like.name}", "order_note": note}
+    return {
+        "order": "canonical (a hypothesis)",
+        "order_note": (
+            "Only the hand-made order of a public RetinaFace is proven on a board; --order-like "
+            "takes the order of a network that is known to work."
+        ),
+    }
+
+
+def _tolerance_note(tolerance: float) -> str:
+    usual = f"{TOLERANCE:g} of an output's maximum for a pass that changes weights, else 0"
+    if tolerance == TOLERANCE:
+        return usual
+    change = "raised" if tolerance > TOLERANCE else "lowered"
+    return f"{change} with --tolerance to {tolerance:g}; usual is {usual}"
 
 
 def at_size(net: Net, size: tuple[int, int] | None) -> Net:
@@ -101,25 +160,16 @@ def at_size(net: Net, size: tuple[int, int] | None) -> Net:
     if size is not None:
         original = dict(net.inputs)
         net.inputs = {k: (*v[:2], *size) if len(v) == 4 else v for k, v in original.items()}
+    outline = net.copy()
     try:
-        infer(net)
+        cut_tail(outline)
+        infer(outline)
     except ShapeError as error:
         if size is None:
             raise
-        net.inputs = original
-        raise _at_other_sizes(net, size, error) from error
+        outline.inputs = original
+        raise with_sizes(error, size, nearest_valid(outline, size)) from error
     return net
-
-
-def _at_other_sizes(net: Net, size: tuple[int, int], error: NnieError) -> NnieError:
-    """`error` with the nearest sizes at which the network holds, if there are any."""
-    near = nearest_valid(net, size)
-    if not near:
-        return error
-    named = " or ".join(str(h) if h == w else f"{h}x{w}" for h, w in near)
-    return InputError(
-        f"size {size[0]}x{size[1]}: the network does not hold at it; use {named} ({error})"
-    )
 
 
 def keep_outputs(net: Net, outputs: Collection[str]) -> None:
