@@ -99,9 +99,9 @@ def parsed(folder: Path, status: str = "ready", reasons: tuple[str, ...] = ()) -
 
 
 def figure(found: Parsed) -> dict[str, Any]:
-    """The data of the plot, which is the only script that is not run."""
+    """The data of the layers' plot; the data of plots are the only scripts that are not run."""
     kinds = [x.get("type") for tag, x in found.elements if tag == "script"]
-    (data,) = [x for x, kind in zip(found.scripts, kinds, strict=True) if kind]
+    data, *_ = [x for x, kind in zip(found.scripts, kinds, strict=True) if kind]
     result: dict[str, Any] = json.loads(data)
     return result
 
@@ -266,6 +266,36 @@ def test_a_crowd_is_shown_once_and_one_face_is_no_crowd() -> None:
     assert detections.chosen((many, last)) == [last]
 
 
+def test_sizes_are_listed_with_the_build_marked(folder: Path) -> None:
+    sized = record(folder, "check/sizes.json")
+    found = parsed(folder)
+    assert sized["own"] == [320, 320]
+    # 640 of 1920 columns: an anchor of 16 pixels is 48 of the camera's
+    row = next(x for x in sized["square"] if x["width"] == 640)
+    assert (row["smallest_anchor"], row["largest_anchor"]) == (48, 1536)
+    assert f"Square sizes: {len(sized['square'])}" in found.text
+    assert "320×320 this build" in found.text
+    assert "640×640" in found.text
+    assert "published RetinaFace size" in found.text
+    kinds = [x.get("type") for tag, x in found.elements if tag == "script"]
+    _, time, anchors = [x for x, kind in zip(found.scripts, kinds, strict=True) if kind]
+    eight, sixteen, known, own = json.loads(time)["traces"]
+    assert eight["y"] == [x["ms_8"] for x in sized["square"]]
+    assert sixteen["y"] == [x["ms_16"] for x in sized["square"]]
+    assert known["text"] == ["512", "640", "768", "1024"]
+    assert own["x"] == [320]
+    assert json.loads(anchors)["layout"]["yaxis"]["type"] == "log"
+    sized["square"] = [{**row, "smallest_anchor": None, "largest_anchor": None}]
+    change(folder, "check/sizes.json", sized)
+    text = parsed(folder).text
+    assert "640×640 is the only one" in text
+    assert "Smallest anchor" not in text
+    change(folder, "check/sizes.json", {**sized, "square": []})
+    assert "No size was found" in parsed(folder).text
+    change(folder, "check/sizes.json", {**sized, "problem": "layer x does not fit"})
+    assert "could not be looked at: layer x does not fit" in parsed(folder).text
+
+
 def test_a_missed_bar_is_shown_as_failed(folder: Path) -> None:
     evaluated = record(folder, "evaluate/evaluate.json")
     bar = next(x for x in evaluated["bars"] if x["run"] == "16")
@@ -327,6 +357,7 @@ PLACES = [
     "model/fetch.json", "convert/convert.json", "rewrite/rewrite.json", "check/check.json",
     "calibration/calibration.json", "calibration/contact.png", "mapper/README.txt",
     "dump/dump.json", "compare/8.json", "compare/16.json", "evaluate/evaluate.json",
+    "check/sizes.json",
 ]  # fmt: skip
 
 
@@ -387,6 +418,8 @@ RECORD_KEYS = {
     "differences", "float", "16", "8", "matched", "lost", "new", "box_pixels", "landmark_pixels",
     "bars", "run", "against", "limit_pixels", "same_faces", "pixels", "passed", "skipped", "order",
     "layers_before", "embeddings", "cosine_bars", "kind", "engine", "left", "right", "below",
+    "own", "square", "aspect", "maps", "anchors", "smallest_anchor", "largest_anchor", "macs",
+    "parameters", "memory_8", "memory_16", "ms_8", "ms_16", "note", "problem",
 }  # fmt: skip
 
 
@@ -404,10 +437,10 @@ def test_hostile_names_stay_text(folder: Path) -> None:
     assert not found.open
     assert "onerror" not in found.attributes("onerror")
     assert not [x for tag, x in found.elements if "onerror" in x or x.get("src") == "x"]
-    assert len(found.scripts) == 3
+    assert len(found.scripts) == 5
     raw = (folder / "report.html").read_text(encoding="utf-8")
     assert raw.count("<img src=x") == 0
-    assert raw.count("</script>") == 3
+    assert raw.count("</script>") == 5
     # Seen as they are, in every section that shows names.
     assert found.text.count("<img src=x onerror=alert(1)>&{{7*7}}") > 300
     # What is shown on hovering is markup to plotly.js.
@@ -580,7 +613,7 @@ def test_the_browser_shows_every_section_and_loads_nothing(tab: browser.Page) ->
     )
     assert shown == names
     assert tab.run("[...document.images].filter(x => x.src).every(x => x.naturalWidth > 50)")
-    assert tab.run("document.querySelectorAll('.plot .scatterlayer .trace').length") == 4
+    assert tab.run("document.querySelectorAll('#layers .scatterlayer .trace').length") == 4
     assert tab.run("document.querySelectorAll('.notice').length") == 0
     assert quiet(tab)
 
@@ -621,7 +654,7 @@ def test_folded_parts_open_by_mouse_and_keyboard(tab: browser.Page) -> None:
 
 
 def test_the_plot_has_a_linear_view_and_answers_to_the_mouse(tab: browser.Page) -> None:
-    ticks = "[...document.querySelectorAll('.plot .ytick text')].map(x => Number(x.textContent))"
+    ticks = "[...document.querySelectorAll('#layers .ytick text')].map(x => Number(x.textContent))"
     spread = tab.run(ticks)
     tab.run("document.querySelector('[data-view=linear]').click()")
     tab.wait(f"JSON.stringify({ticks}) !== '{json.dumps(spread, separators=(',', ':'))}'")
@@ -649,6 +682,18 @@ def test_the_plot_has_a_linear_view_and_answers_to_the_mouse(tab: browser.Page) 
     for words in ("8 bit cosine 0.", "largest absolute error", "relative Euclidean distance", "×"):
         assert words in shown
     tab.send("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+    assert quiet(tab)
+
+
+def test_the_plots_of_the_sizes_are_drawn(tab: browser.Page, build_folder: Path) -> None:
+    count = len(record(build_folder, "check/sizes.json")["square"])
+    for plot_id, marks in (("sizes-time", 5), ("sizes-anchors", 5)):
+        points = f"document.querySelectorAll('#{plot_id} .scatterlayer .point').length"
+        assert tab.run(points) == 2 * count + marks
+        names = f"[...document.querySelectorAll('#{plot_id} .legendtext')].map(x => x.textContent)"
+        assert {"this build", "known from publications"} <= set(tab.run(names))
+        labels = f"[...document.querySelectorAll('#{plot_id} .textpoint')].map(x => x.textContent)"
+        assert tab.run(labels) == ["512", "640", "768", "1024", "320"]
     assert quiet(tab)
 
 

@@ -29,6 +29,7 @@ from nnie_pipeline.report.sections import (
     network,
     next_step,
     passes,
+    sizes,
     verdict,
 )
 from nnie_pipeline.report.texts import Texts
@@ -47,6 +48,7 @@ SECTIONS: tuple[tuple[str, Context], ...] = (
     ("findings", findings.context),
     ("layers", layers.context),
     ("detections", detections.context),
+    ("sizes", sizes.context),
     ("calibration", calibration.context),
     ("mapper", mapper.context),
 )

@@ -133,6 +133,13 @@ def _limit(value: float, colour: str, longest: int, t: Texts) -> dict[str, Any]:
 
 
 def _layout(longest: int, t: Texts) -> dict[str, Any]:
+    layout = base_layout(str(t("layers.x")), str(t("layers.y")))
+    layout["xaxis"]["range"] = [0.5, longest + 0.5]
+    return layout
+
+
+def base_layout(x: str, y: str) -> dict[str, Any]:
+    """The look of all plots, with the titles of both axes."""
     axis = {
         "gridcolor": "var(--line)",
         "linecolor": "var(--line)",
@@ -158,8 +165,8 @@ def _layout(longest: int, t: Texts) -> dict[str, Any]:
             "activecolor": "var(--ink)",
         },
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        "xaxis": {**axis, "title": {"text": str(t("layers.x"))}, "range": [0.5, longest + 0.5]},
-        "yaxis": {**axis, "title": {"text": str(t("layers.y")), "standoff": 12}},
+        "xaxis": {**axis, "title": {"text": x}},
+        "yaxis": {**axis, "title": {"text": y, "standoff": 12}},
     }
 
 

@@ -113,6 +113,37 @@ class Checked(Record):
     findings: tuple[Finding, ...]
 
 
+class SizeRow(_Part):
+    """A valid input size, its anchors in pixels of `Sized.source`, and its estimated cost."""
+
+    height: int
+    width: int
+    anchors: int | None = None
+    smallest_anchor: float | None = None
+    largest_anchor: float | None = None
+    macs: int
+    parameters: int = 0
+    memory_8: int
+    memory_16: int
+    ms_8: float
+    ms_16: float
+    note: str = ""
+
+
+class Sized(Record):
+    """The input sizes at which the network works: square ones, and those of its own shape."""
+
+    PLACE = "check/sizes.json"
+    STAGE = "check"
+
+    chip: str
+    own: tuple[int, int] | None = None
+    source: tuple[int, int] = (1080, 1920)
+    square: tuple[SizeRow, ...]
+    aspect: tuple[SizeRow, ...] = ()
+    problem: str = ""
+
+
 class Placement(_Part):
     """Size of the picture before it was brought to the network's size."""
 

@@ -112,10 +112,14 @@ def write_sizes(net: Net, head: Any, chip: str, folder: Path) -> None:
             )  # fmt: skip
             mine = own if kind == list(kinds)[-1] else []
             rows = {(x.width, x.height): x for x in [*found, *mine]}
-            record[kind] = [rows[x].to_dict() for x in sorted(rows)]
+            record[kind] = [_without_outputs(rows[x]) for x in sorted(rows)]
     except (ShapeError, InputError) as error:
         record["problem"] = str(error)
     (folder / RECORD).write_text(files.to_json(record), encoding="utf-8")
+
+
+def _without_outputs(row: SizeRow) -> dict[str, Any]:
+    return {key: value for key, value in row.to_dict().items() if key != "outputs"}
 
 
 def _total_stride(own: list[SizeRow]) -> int:
