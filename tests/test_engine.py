@@ -29,6 +29,7 @@ from tests.caffe_nets import (
     random_net,
 )
 from tests.layer_cases import CASES, Shape, by_formula, one_layer
+from tests.layer_table import MODELS, PLACE, documented, rows_without_figures
 
 TOLERANCE = 1e-5
 
@@ -48,13 +49,22 @@ def check(label: str, text: str, bottoms: tuple[Shape, ...]) -> None:
 
 
 def test_every_type_of_the_engine_is_tested() -> None:
-    assert {x.split()[0] for x in CASES} == set(to_onnx._EMITTERS)
+    other_names = {"ConvolutionDepthwise", "DepthwiseConvolution"}  # of DepthwiseConv
+    assert {x.split()[0] for x in CASES} == set(to_onnx._EMITTERS) - other_names
 
 
 def test_every_type_that_nnie_knows_runs() -> None:
     (rule,) = [x for x in rules() if x.id == "unsupported-type"]
     # Input is the network's own, Proposal and Custom are the user's code on the CPU.
     assert set(rule.known) - set(to_onnx._EMITTERS) == {"Input", "Proposal", "Custom"}
+
+
+def test_the_documented_table_is_current() -> None:
+    """Its figures are held in test_pycaffe."""
+    text = (Path(__file__).parents[1] / PLACE).read_text(encoding="utf-8")
+    assert list(documented()) == [*(x for x in sorted(CASES) if CASES[x]), *MODELS]
+    for row in rows_without_figures():
+        assert f"\n{row} " in text, "python -m tests.layer_table writes it"
 
 
 @pytest.mark.parametrize("label", sorted(CASES))
