@@ -505,7 +505,7 @@ def test_networks_that_are_none(refused: Refused, tiny: Path) -> None:
         ["wk", "tiny.onnx"],
     ):
         line = refused(*words)
-        assert "is not" in line
+        assert "is not" in line or "not this file" in line
 
 
 def test_weights_of_another_network(refused: Refused, tiny: Path, good: Path) -> None:
