@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.files import to_json, write_text
-from tests.bench import comparison, conversions, networks, quantiser, whole_run
+from tests.bench import comparison, conversions, networks, quantiser, sizes, whole_run
 
 Row = dict[str, str | int | float]
 
@@ -25,6 +25,7 @@ def main() -> None:
             rows.append({**quantiser.measure(bits), "least_ratio": 4.0})
         except InputError as error:
             sys.stdout.write(f"left out: {error}\n")
+    rows += sizes.measure()
     rows += networks.measure()
     rows += comparison.measure()
     rows += conversions.measure()
