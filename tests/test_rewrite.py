@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nnie_pipeline.caffe.files import caffe_names, read_net, write_net
 from nnie_pipeline.caffe.net import Array, Layer, Net
 from nnie_pipeline.engine.onnxruntime_engine import Session
-from nnie_pipeline.errors import CheckError, InputError
+from nnie_pipeline.errors import CheckError, InputError, NotExpressibleError
 from nnie_pipeline.rewrite import (
     cut_tail,
     in_place,
@@ -103,15 +103,18 @@ def test_upsample(given_param: str, wanted: str, factor: tuple[int, int], tmp_pa
     assert moved(net, after) == 0
 
 
-def test_upsample_that_is_no_repetition_stays() -> None:
-    for text in (
-        layer("Upsample", "up", "data", "", "upsample_param { upsample_h: 7 upsample_w: 10 }"),
-        layer("Upsample", "up", "data data"),
-    ):
-        net = net_of(header(1, 3, 4, 5) + text)
-        after, changes = applied(upsample, net)
-        assert after.layers[0].type == "Upsample"
-        assert not changes.lines
+def test_unpooling_stays() -> None:
+    net = net_of(header(1, 3, 4, 5) + layer("Upsample", "up", "data data"))
+    after, changes = applied(upsample, net)
+    assert after.layers[0].type == "Upsample"
+    assert not changes.lines
+
+
+@pytest.mark.parametrize("size", ["upsample_h: 7 upsample_w: 10", "scale: 256"])
+def test_upsample_that_is_no_repetition_is_refused(size: str) -> None:
+    text = layer("Upsample", "up", "data", "", f"upsample_param {{ {size} }}")
+    with pytest.raises(NotExpressibleError, match=r"layer up \(Upsample, 4x5 to .*--outputs data"):
+        applied(upsample, net_of(header(1, 3, 4, 5) + text))
 
 
 # --- reshape-batch-axis --------------------------------------------------------------------

@@ -21,9 +21,13 @@ Array = npt.NDArray[np.float32]
 
 IN_PLACE_TYPES = frozenset(
     {"BatchNorm", "Scale", "Bias", "ReLU", "Sigmoid", "TanH", "PReLU", "RReLU", "AbsVal", "ELU",
-     "BNLL", "Power", "Exp", "Log", "Threshold", "Dropout", "Softmax"}
+     "BNLL", "Power", "Exp", "Log", "Threshold", "Dropout", "Softmax", "Clip", "HardSigmoid",
+     "HardSwish", "ReLU6", "Swish"}
 )  # fmt: skip
 """Layers whose top has the shape of the first bottom and that Caffe can compute in place."""
+
+DEPTHWISE = frozenset({"DepthwiseConv", "ConvolutionDepthwise", "DepthwiseConvolution"})
+"""Convolutions with a group a channel: the mapper's type, and what Caffe's forks call it."""
 
 REPORT_MARKER = "_report"
 """Ends the name of a top that the mapper gives out though another layer reads it (HiSVP

@@ -15,7 +15,7 @@ from nnie_pipeline.caffe.axes import (
 )
 from nnie_pipeline.caffe.caffe_pb2 import PoolingParameter
 from nnie_pipeline.caffe.extension_shapes import EXTENSIONS, Rule
-from nnie_pipeline.caffe.net import Layer, Net, Shape
+from nnie_pipeline.caffe.net import DEPTHWISE, Layer, Net, Shape
 from nnie_pipeline.caffe.weights import check_weights
 from nnie_pipeline.caffe.windows import (
     Pair,
@@ -28,6 +28,10 @@ from nnie_pipeline.caffe.windows import (
     rounds_up,
 )
 from nnie_pipeline.errors import InputError
+
+
+_LARGEST = 2**31 - 1
+"""Values in a blob: Caffe 1.0 counts them in an int (blob.cpp, Blob::Reshape)."""
 
 
 class ShapeError(InputError):
@@ -75,6 +79,11 @@ def layer_shapes(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
                 f"{' and '.join(_text(x) for x in bottoms)}: the map is smaller than the window; "
                 "use a larger input size"
             )
+        if math.prod(shape) > _LARGEST:
+            raise ShapeError(
+                f"layer {layer.name} ({layer.type}) makes {_text(shape)} of "
+                f"{' and '.join(_text(x) for x in bottoms)}: a blob holds at most {_LARGEST} values"
+            )
     return tops
 
 
@@ -100,7 +109,7 @@ def _convolution(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     param = layer.params.convolution_param
     size, channels = _map_size(bottoms[0]), bottoms[0][1]
     outputs = param.num_output or channels
-    group = channels if layer.type == "DepthwiseConv" else param.group
+    group = channels if layer.type in DEPTHWISE else param.group
     if group < 1:
         raise ValueError(f"its group {group} must be at least 1")
     for count, what in ((channels, "channels"), (outputs, "outputs")):
@@ -220,7 +229,7 @@ _SEVERAL = frozenset(
 _RULES: dict[str, Rule] = {
     **EXTENSIONS,
     "Convolution": _convolution,
-    "DepthwiseConv": _convolution,
+    **dict.fromkeys(DEPTHWISE, _convolution),
     "Deconvolution": _convolution,
     "Pooling": _pooling,
     "InnerProduct": _inner_product,

@@ -13,7 +13,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from nnie_pipeline.caffe.caffe_pb2 import BlobProto, StoredLayer, StoredNet, StoredV1Layer
-from nnie_pipeline.caffe.net import Array, Layer
+from nnie_pipeline.caffe.net import DEPTHWISE, Array, Layer
 from nnie_pipeline.caffe.reading import read_bytes
 from nnie_pipeline.errors import InputError
 
@@ -22,7 +22,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _OWN_AXES = {
     "Convolution": (4, 1),
     "Deconvolution": (4, 1),
-    "DepthwiseConv": (4, 1),
+    **dict.fromkeys(DEPTHWISE, (4, 1)),
     "InnerProduct": (2, 1),
     "BatchNorm": (1, 1, 1),
     "Embed": (2, 1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from nnie_pipeline.caffe.net import Layer, Shape
+from nnie_pipeline.caffe.net import DEPTHWISE, Layer, Shape
 from nnie_pipeline.caffe.windows import conv_window
 
 
@@ -34,10 +34,10 @@ def _expected(layer: Layer, bottoms: list[Shape]) -> list[Shape]:
     if layer.type == "Parameter":
         return [tuple(params.parameter_param.shape.dim)]
     channels = bottoms[0][1] if len(bottoms[0]) > 1 else bottoms[0][0]
-    if layer.type in ("Convolution", "DepthwiseConv", "Deconvolution"):
+    if layer.type in ("Convolution", "Deconvolution", *DEPTHWISE):
         param = params.convolution_param
         outputs = param.num_output or channels
-        group = channels if layer.type == "DepthwiseConv" else param.group
+        group = channels if layer.type in DEPTHWISE else param.group
         pair = (outputs, channels // group)
         if layer.type == "Deconvolution":
             pair = (channels, outputs // group)

@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from nnie_pipeline.caffe.axes import axis_of
 from nnie_pipeline.caffe.caffe_pb2 import PoolingParameter, SPPParameter
-from nnie_pipeline.caffe.net import Array, Layer
+from nnie_pipeline.caffe.net import DEPTHWISE, Array, Layer
 from nnie_pipeline.caffe.windows import (
     Pair,
     Window,
@@ -26,7 +26,7 @@ from nnie_pipeline.errors import InputError
 def _convolution(graph: Graph, layer: Layer) -> None:
     param = layer.params.convolution_param
     window = conv_window(param)
-    group = graph.shapes[layer.bottoms[0]][1] if layer.type == "DepthwiseConv" else param.group
+    group = graph.shapes[layer.bottoms[0]][1] if layer.type in DEPTHWISE else param.group
     graph.add(
         "ConvTranspose" if layer.type == "Deconvolution" else "Conv",
         [layer.bottoms[0], *(graph.constant(x) for x in _filter_weights(layer))],
@@ -166,7 +166,7 @@ def _inner_product(graph: Graph, layer: Layer) -> None:
 WINDOWS: dict[str, Emit] = {
     "Convolution": _convolution,
     "Deconvolution": _convolution,
-    "DepthwiseConv": _convolution,
+    **dict.fromkeys(DEPTHWISE, _convolution),
     "InnerProduct": _inner_product,
     "Pooling": _pooling,
     "SPP": _spp,

@@ -8,21 +8,41 @@ from dataclasses import dataclass, field
 from nnie_pipeline.caffe.net import Net
 
 
+@dataclass(frozen=True)
+class InputForm:
+    """What stands in front of a network: (pixel - mean) * scale, one number a channel each."""
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the network reads pixels as they are."""
+        return not any(self.mean) and all(x == 1 for x in self.scale)
+
+
 @dataclass
 class Changes:
     """What a pass did: one line for each place it changed, and what it renamed.
 
-    `values` maps old to new names of values, `layers` old to new names of layers.
+    `values` maps old to new names of values, `layers` old to new names of layers. A pass that
+    takes a part of what is done with pixels into the network says in `input` what is left, and
+    in `as_before` how the new network is given the inputs of the old one.
     """
 
     lines: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     layers: dict[str, str] = field(default_factory=dict)
+    input: InputForm | None = None
+    as_before: Callable[[Net], Net] | None = None
 
     def rename(self, old: str, new: str) -> None:
         """Note that a value changed its name, which may be a new name given before."""
         sources = [x for x, y in self.values.items() if y == old] or [old]
         self.values.update(dict.fromkeys(sources, new))
+
+
+Apply = Callable[[Net], Changes]
 
 
 @dataclass(frozen=True)
@@ -36,7 +56,7 @@ class Pass:
     """
 
     name: str
-    apply: Callable[[Net], Changes]
+    apply: Apply
     arithmetic: bool
     reason: str
     new_outputs: bool = False

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from nnie_pipeline.rewrite import (
+    activations,
+    axes,
     crop,
     cut_tail,
+    depthwise,
+    flatten,
+    fold_input,
     global_pooling,
     in_place,
+    interp,
     merge_batch_norm,
     names,
     order,
     remove_idle,
     reshape_batch,
+    split_groups,
     upsample,
 )
 from nnie_pipeline.rewrite.base import Pass
@@ -22,10 +29,18 @@ PASSES: tuple[Pass, ...] = (
     Pass("remove-idle-layers", remove_idle.apply, False, remove_idle.REASON),
     Pass("remove-crop", crop.apply, False, crop.REASON),
     Pass("upsample-to-deconvolution", upsample.apply, False, upsample.REASON),
+    Pass("plain-axes", axes.apply, False, axes.REASON),
+    Pass("remove-flatten", flatten.apply, False, flatten.REASON),
+    Pass("depthwise-form", depthwise.apply, False, depthwise.REASON),
     Pass("reshape-batch-axis", reshape_batch.apply, False, reshape_batch.REASON),
     # Arithmetic while every value still has a name of its own.
+    Pass("interp-to-deconvolution", interp.apply, True, interp.REASON),
+    Pass("compose-activations", activations.apply, True, activations.REASON),
     Pass("split-global-pooling", global_pooling.apply, True, global_pooling.REASON),
     Pass("merge-batch-norm", merge_batch_norm.apply, True, merge_batch_norm.REASON),
+    # Behind merging, when the first convolution reads the input itself.
+    Pass("fold-input", fold_input.apply, True, fold_input.REASON),
+    Pass("split-groups", split_groups.apply, True, split_groups.REASON),
     # Order after all layers are final; in place after order, which needs free values.
     Pass("canonical-order", order.apply, False, order.REASON),
     Pass("in-place-activations", in_place.apply, False, in_place.REASON),

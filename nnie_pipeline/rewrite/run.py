@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from nnie_pipeline.caffe.files import caffe_names
 from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.errors import CheckError
 from nnie_pipeline.rewrite import in_place, order
-from nnie_pipeline.rewrite.base import Changes, Pass
+from nnie_pipeline.rewrite.base import Apply, Changes, InputForm, Pass
 from nnie_pipeline.rewrite.marks import REASON as WHY_MARKS
 from nnie_pipeline.rewrite.marks import Marks
 from nnie_pipeline.rewrite.marks import apply as add_marks
@@ -48,11 +49,15 @@ class Applied:
 
 @dataclass(frozen=True)
 class Rewritten:
-    """The new network, old to new names of blobs and layers, and the passes."""
+    """The new network, old to new names of blobs and layers, and the passes.
+
+    `input` is what stays to be done with pixels in front of it, where that was said.
+    """
 
     net: Net
     names: dict[str, str]
     passes: list[Applied]
+    input: InputForm | None = None
 
 
 def rewrite(
@@ -63,6 +68,7 @@ def rewrite(
     order_like: Sequence[str] = (),
     apart: bool = False,
     marks: Marks = NO_MARKS,
+    instead: Mapping[str, Apply] = MappingProxyType({}),
 ) -> Rewritten:
     """Apply every pass but those in `skip` to a copy of `net`.
 
@@ -70,6 +76,7 @@ def rewrite(
     what a pass that changes weights may move them, as a share of their maximum. `order_like`
     names the layers of a network whose order is known to work; it takes the place of the
     canonical order. With `apart` no layer works in place. `marks` names layers to mark.
+    `instead` has functions that run in place of those of the passes called so, with options set.
 
     Raises:
         InputError: a layer to mark is not there.
@@ -87,17 +94,21 @@ def rewrite(
     layer_names = {x.name: x.name for x in work.layers}
     applied = []
     before: tuple[list[str], Sequence[Sequence[Array]]] | None = None
+    left: InputForm | None = None
     for item in _passes(order_like, apart, marks, in_place_before):
         if item.name in skip:
             continue
         previous = work.copy()
-        changes = item.apply(work)
+        changes = instead.get(item.name, item.apply)(work)
+        left = changes.input or left
         if _same(previous, work):
             applied.append(Applied(item.name, item.reason, changes.lines, 0.0, previous, {}))
             continue
         names = _before(work.outputs, changes)
         if before is None or before[0] != names:
             before = (names, run(_only(previous.copy(), names)))
+        if changes.as_before is not None:
+            run = _as_before(run, changes.as_before)
         after = run(work)
         kept = dict.fromkeys(changes.values.get(x, x) for x in previous.outputs)
         if item.new_outputs or list(kept) == work.outputs:
@@ -116,7 +127,12 @@ def rewrite(
         applied.append(
             Applied(item.name, item.reason, changes.lines, difference, previous, changes.layers)
         )
-    return Rewritten(work, _table(work, first_names, current, layer_names), applied)
+    return Rewritten(work, _table(work, first_names, current, layer_names), applied, left)
+
+
+def _as_before(run: Runner, change: Callable[[Net], Net]) -> Runner:
+    """`run` for networks that take other inputs than those it has."""
+    return lambda net: run(change(net))
 
 
 def _passes(

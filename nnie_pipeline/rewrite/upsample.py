@@ -16,6 +16,7 @@ import numpy as np
 from nnie_pipeline.caffe.caffe_pb2 import LayerParameter
 from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.caffe.shapes import infer
+from nnie_pipeline.errors import NotExpressibleError
 from nnie_pipeline.rewrite.base import Changes
 
 REASON = (
@@ -23,9 +24,15 @@ REASON = (
     "ones is exact and is proven on a board"
 )
 
+_LARGEST = 255
+
 
 def apply(net: Net) -> Changes:
-    """Replace every Upsample with one bottom."""
+    """Replace every Upsample with one bottom; with two it is un-pooling, which NNIE has.
+
+    Raises:
+        NotExpressibleError: one by no whole factor.
+    """
     changes = Changes()
     shapes = infer(net)
     for layer in net.layers:
@@ -34,8 +41,12 @@ def apply(net: Net) -> Changes:
         bottom, top = shapes[layer.bottoms[0]], shapes[layer.tops[0]]
         channels = bottom[1]
         factor = (top[2] // bottom[2], top[3] // bottom[3])
-        if (bottom[2] * factor[0], bottom[3] * factor[1]) != top[2:]:
-            continue
+        if (bottom[2] * factor[0], bottom[3] * factor[1]) != top[2:] or max(factor) > _LARGEST:
+            raise NotExpressibleError(
+                f"layer {layer.name} (Upsample, {bottom[2]}x{bottom[3]} to {top[2]}x{top[3]}): "
+                f"NNIE repeats pixels by a whole factor up to {_LARGEST}; use one, or leave "
+                f"it to the CPU with --outputs {layer.bottoms[0]}"
+            )
         params = LayerParameter()
         convolution = params.convolution_param
         convolution.num_output = convolution.group = channels
