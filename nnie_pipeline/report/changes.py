@@ -21,8 +21,12 @@ def _head(name: str, record: dict[str, Any]) -> Iterator[str]:
     yield f"- layers: {record['layers_before']} before, {record['layers']} after"
     yield f"- order of the layers: {_plain(record['order'])}. {record['order_note']}"
     yield f"- outputs, in this order: {', '.join(map(_plain, record['outputs']))}"
-    yield f"- compared on {_plain(record['picture'])}, after every pass"
+    yield (
+        f"- compared on the picture {_plain(record['picture'])}, after every pass that changed "
+        "something"
+    )
     yield f"- tolerance: {record['tolerance_note']}"
+    yield from (f"- on reading: {_plain(x)}" for x in record["reading"])
     if record["skipped"]:
         yield f"- left out with --skip: {', '.join(record['skipped'])}; what they do is not done"
     yield ""
@@ -38,7 +42,8 @@ def _passes(record: dict[str, Any]) -> Iterator[str]:
                 f"difference {exponent(item['difference'])}"
             )
             yield ""
-            yield f"{_plain(item['reason'])}."
+            reason = _plain(item["reason"])
+            yield f"{reason[:1].upper()}{reason[1:]}."
             yield ""
             yield from (f"- {_plain(x)}" for x in item["changes"])
             yield ""

@@ -15,7 +15,10 @@ from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.errors import NotExpressibleError
 from nnie_pipeline.rewrite.base import Changes
 
-REASON = "NNIE has no Crop; at this size it cuts nothing"
+REASON = (
+    "NNIE has no Crop; MXNet's exporter leaves one behind every upsampling, and at this input size "
+    "it cuts nothing"
+)
 
 
 class CropError(NotExpressibleError):

@@ -16,7 +16,10 @@ from nnie_pipeline.rewrite.base import Changes
 from nnie_pipeline.rewrite.marks import ALL_MARKERS
 
 LONGEST = 31
-REASON = "a name in a compiled file has 31 characters; cut names collide"
+REASON = (
+    "a name in a compiled file has 31 characters, and longer ones become equal when they are cut; "
+    "a / does not survive in the names of dumps"
+)
 
 
 def apply(net: Net) -> Changes:

@@ -26,7 +26,10 @@ from nnie_pipeline.caffe.net import Layer, Net, Shape
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.rewrite.base import Changes
 
-REASON = "only C, H and W can be set, not N: a Reshape has 1 to 4 dims, the first of them 0"
+REASON = (
+    "the mapper refuses a Reshape that sets N: only C, H and W can be set, so the first of its 1 "
+    "to 4 dims is 0"
+)
 MOST_DIMS = 4
 
 

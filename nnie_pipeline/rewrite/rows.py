@@ -21,6 +21,9 @@ from nnie_pipeline.rewrite.run import Rewritten
 ASKED = "asked for"
 """Stands for a pass where the command line did it: the size and the outputs."""
 
+ORDER = "canonical-order"
+IN_PLACE = "in-place-activations"
+
 _PUNCTUATION = ",:;()"
 
 
@@ -200,9 +203,10 @@ def _here(
     earlier = old[index - 1].first if index else None
     place = f"stood behind {earlier.name if earlier else 'the inputs'}"
     row = _pair(track, "moved", names, said, place)
-    ordered = ("canonical-order", tuple(said.get("canonical-order", {}).get(row.name, ())))
-    mover = () if "canonical-order" not in said else (Why(*ordered),)
-    return Row(row.kind, row.name, row.before, row.after, (*mover, *row.why), place)
+    names_by_then = [track.first.name, *(x[2] for x in track.touched)]
+    moves = [y for x in dict.fromkeys(names_by_then) for y in _about(x, ORDER, said)]
+    why = (Why(ORDER, tuple(moves)),) if moves else ()
+    return Row(row.kind, row.name, row.before, row.after, (*why, *row.why), place)
 
 
 def _why(
@@ -212,11 +216,18 @@ def _why(
     found: dict[str, dict[str, None]] = {}
     for name, touched, layer in track.touched:
         if wanted & touched:
-            lines = said.get(name, {}).get(layer, [])
-            found.setdefault(name, {}).update(dict.fromkeys(lines[:3]))
-    # What was in place in the file is taken apart and put together again: not worth a word.
-    telling = {x: y for x, y in found.items() if y} or found
-    return tuple(Why(name, tuple(lines)) for name, lines in telling.items())
+            found.setdefault(name, {}).update(dict.fromkeys(_about(layer, name, said)))
+    if len(found) > 1 and not found.get(IN_PLACE, {"said"}):
+        # What was in place in the file is taken apart and put together again: not worth a word.
+        del found[IN_PLACE]
+    return tuple(Why(name, tuple(lines)) for name, lines in found.items())
+
+
+def _about(layer: str, name: str, said: Mapping[str, Mapping[str, list[str]]]) -> list[str]:
+    """What the pass `name` said of the layer: at most three lines, those about itself first."""
+    lines = said.get(name, {}).get(layer, [])
+    own = [x for x in lines if x.split(maxsplit=1)[0].strip(_PUNCTUATION) == layer]
+    return (own or lines)[:3]
 
 
 def _by_word(lines: Iterable[str]) -> dict[str, list[str]]:

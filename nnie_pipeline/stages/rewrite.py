@@ -99,6 +99,7 @@ def rewrite_files(
         **_order(order_like, skip),
         "tolerance": tolerance,
         "tolerance_note": _tolerance_note(tolerance),
+        "tolerance_raised": tolerance > TOLERANCE,
         "skipped": list(dict.fromkeys(skip)),
         "apart": apart,
         "marks": asdict(marks),
