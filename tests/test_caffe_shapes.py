@@ -200,6 +200,7 @@ def test_a_kernel_in_any_of_caffes_spellings() -> None:
          (1, 3, 4, 4), "1 top, not 2"),
         ('type: "ReLU" top: "a" top: "b"', (1, 3, 4, 4), "1 top, not 2"),
         ('type: "Softmax" softmax_param { axis: 4 }', (1, 3, 4, 4), "axis 4"),
+        ('type: "Tile" tile_param { axis: 2 tiles: 40000000 }', (1, 3, 4, 6), "at most 2147483647"),
         ('type: "Softmax" softmax_param { axis: -5 }', (1, 3, 4, 4), "axis -5"),
     ],
 )  # fmt: skip
