@@ -29,7 +29,6 @@ from nnie_pipeline.caffe.windows import (
 )
 from nnie_pipeline.errors import InputError
 
-
 _LARGEST = 2**31 - 1
 """Values in a blob: Caffe 1.0 counts them in an int (blob.cpp, Blob::Reshape)."""
 
