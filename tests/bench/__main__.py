@@ -10,7 +10,15 @@ from pathlib import Path
 
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.files import to_json, write_text
-from tests.bench import comparison, conversions, networks, quantiser, sizes, whole_run
+from tests.bench import (
+    caffe_networks,
+    comparison,
+    conversions,
+    networks,
+    quantiser,
+    sizes,
+    whole_run,
+)
 
 Row = dict[str, str | int | float]
 
@@ -28,6 +36,7 @@ def main() -> None:
     rows += sizes.measure()
     rows += networks.measure()
     rows += comparison.measure()
+    rows += caffe_networks.measure()
     rows += conversions.measure()
     for row in rows:
         row["held"] = _held(row)
