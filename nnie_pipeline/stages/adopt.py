@@ -40,7 +40,7 @@ def adopt_files(
             an output it does not have.
         CheckError: the two engines differ by more than `TOLERANCE`.
     """
-    net = at_size(read_net(prototxt, caffemodel), size)
+    net = at_size(read_net(prototxt, caffemodel, size), size)
     layers = len(net.layers)
     notes: list[str] = []
     if outputs:
