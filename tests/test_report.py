@@ -114,7 +114,8 @@ def test_the_page_is_one_small_file_that_names_nothing_outside(folder: Path) -> 
     sources = found.attributes("src", "href", "data", "srcset", "poster", "action")
     assert sources
     for source in sources:
-        assert source.startswith(("#", "data:")), source
+        # The one link to a file of the build: nothing that is loaded.
+        assert source.startswith(("#", "data:")) or source == "rewrite/rewrite.html", source
     style = re.search(r"<style>(.*?)</style>", (folder / "report.html").read_text(), re.DOTALL)
     assert style
     assert "url(" not in style[1]
@@ -334,6 +335,25 @@ def test_embeddings_are_shown_by_their_cosine(folder: Path) -> None:
     assert "anna 16 bit 0.998700 reported " in text
     assert "cosine of the embeddings at least 0.9999" in text
     assert "Accuracy bars held 1 / 1" in text
+
+
+def test_the_rewrite_is_linked_and_what_was_asked_of_it_is_said(folder: Path) -> None:
+    found = parsed(folder)
+    (link,) = (x for x in found.attributes("href") if not x.startswith(("#", "data:")))
+    assert link == "rewrite/rewrite.html"
+    assert (folder / link).is_file()
+    assert "Only the hand-made order of a public RetinaFace is proven on a board" in found.text
+    assert "Passes left out" not in found.text
+    assert "Tolerance raised" not in found.text
+    rewritten = record(folder, "rewrite/rewrite.json")
+    note = "raised with --tolerance to 0.01"
+    more = {"tolerance_raised": True, "tolerance_note": note, "skipped": ["remove-crop"]}
+    change(folder, "rewrite/rewrite.json", {**rewritten, **more})
+    (folder / link).unlink()
+    found = parsed(folder)
+    assert "Passes left out: remove-crop." in found.text
+    assert f"Tolerance {note}." in found.text
+    assert "rewrite/rewrite.html" not in found.attributes("href")
 
 
 def test_without_a_head_the_page_says_so(folder: Path) -> None:

@@ -19,6 +19,7 @@ from nnie_pipeline.stages.rewrite import rewrite_files
 from tests.browser import chromium
 from tests.caffe_nets import conv, header, layer, parse, random_net
 from tests.models import photographs
+from tests.test_report import contrast
 from tests.test_rewrite import runner, text_of
 
 LARGEST_PAGE = 1_000_000
@@ -220,5 +221,6 @@ def test_pages_of_real_networks(
             browser.resize(360)
             browser.open((out / "rewrite.html").as_uri())
             assert browser.run("document.documentElement.scrollWidth") <= 360
+            assert contrast(browser) >= 4.5
         assert browser.problems == []
         assert {x.partition(":")[0] for x in browser.requests} <= {"file", "data"}

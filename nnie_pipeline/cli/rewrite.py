@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
-from nnie_pipeline.cli.common import console, existing_file, names_of, parse_size, reported
+from nnie_pipeline.cli.common import (
+    console,
+    existing_file,
+    names_of,
+    numbers_of,
+    parse_size,
+    reported,
+)
 
 
 @reported
@@ -36,14 +43,28 @@ def command(
         str | None, typer.Option(help="layers that get _hp: 16-bit input with compile_mode 2")
     ] = None,
     cpu: Annotated[str | None, typer.Option(help="layers that get _cpu: run on the CPU")] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="what pictures enter minus, one number or one a channel")
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="what they are multiplied by then, in the same order")
+    ] = None,
+    depthwise: Annotated[
+        str, typer.Option(help="the form of depthwise layers: leave, convolution or depthwiseconv")
+    ] = "leave",
+    chip: Annotated[str, typer.Option(help="the chip whose limits hold")] = "hi3516dv300",
 ) -> None:
     """Rewrite a Caffe network for NNIE; the outputs are compared after every pass."""
+    from nnie_pipeline.chips.chip import find_chip
     from nnie_pipeline.errors import InputError
     from nnie_pipeline.files import added_files
+    from nnie_pipeline.report.rewrite_page import PAGE
+    from nnie_pipeline.rewrite.depthwise import Form
     from nnie_pipeline.rewrite.marks import Marks
     from nnie_pipeline.rewrite.run import TOLERANCE
     from nnie_pipeline.stages.probe import default_probe
-    from nnie_pipeline.stages.rewrite import CHANGES, PAGE, rewrite_files
+    from nnie_pipeline.stages.rewrite import CHANGES, rewrite_files
+    from nnie_pipeline.stages.rewrite_options import RewriteOptions
 
     existing_file(prototxt, "prototxt")
     existing_file(caffemodel, "caffemodel")
@@ -56,10 +77,21 @@ def command(
         hp=tuple(names_of(hp, "--hp") or ()),
         cpu=tuple(names_of(cpu, "--cpu") or ()),
     )
+    form = next((x for x in get_args(Form) if x == depthwise), None)
+    if form is None:
+        raise InputError(
+            f"--depthwise {depthwise!r} is not known; write {', '.join(get_args(Form))}"
+        )
+    options = RewriteOptions(
+        form,
+        find_chip(chip).limits["group"],
+        numbers_of(mean, "--mean"),
+        numbers_of(scale, "--scale"),
+    )
     with added_files(out, keep=[prototxt, caffemodel]) as folder:
         done = rewrite_files(
             prototxt, caffemodel, prototxt.stem, folder, chosen, default_probe(), skip or (),
-            order, order_like, tolerance, apart=apart, marks=marks,
+            order, order_like, tolerance, apart=apart, marks=marks, options=options,
         )  # fmt: skip
     say = console()
     if tolerance != TOLERANCE:
@@ -70,6 +102,9 @@ def command(
         say.print(
             f"{item.name:<26} {len(item.changed):4} changes, difference {item.difference:.1e}"
         )
+    if mean or scale:
+        left = done.input or options.input_form(done.net)
+        say.print(f"the network now reads {left}", markup=False)
     say.print(f"{len(done.net.layers)} layers: {out / prototxt.name}", markup=False)
     say.print(f"what changed, side by side: {out / PAGE}", markup=False)
     say.print(f"the same as text: {out / CHANGES}", markup=False)

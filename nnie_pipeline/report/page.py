@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,9 @@ import jinja2
 from markupsafe import Markup
 
 from nnie_pipeline import __version__, files
-from nnie_pipeline.report import formats
 from nnie_pipeline.report.build import Build, Missing, MissingError
+from nnie_pipeline.report.environment import asset, policy
+from nnie_pipeline.report.environment import environment as templates
 from nnie_pipeline.report.plot import plotly_script
 from nnie_pipeline.report.records import Calibrated, Checked, Fetched
 from nnie_pipeline.report.sections import (
@@ -80,12 +78,12 @@ def page(folder: Path, status: str, reasons: Sequence[str]) -> str:
     environment = _environment(t)
     common = {"status": status, "reasons": list(reasons), "label": build.label}
     sections = [_section(environment, x, context, build, t, common) for x, context in SECTIONS]
-    scripts = [plotly_script(), _asset("page.js")]
+    scripts = [plotly_script(), asset("page.js")]
     return environment.get_template("page.html").render(
         **_head(build, t, status),
         language=t.language,
-        policy=_policy(scripts),
-        style=Markup(_asset("page.css")),
+        policy=policy(scripts),
+        style=Markup(asset("page.css")),
         sections=sections,
         scripts=[Markup(x) for x in scripts],
         date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -128,48 +126,12 @@ def _head(build: Build, t: Texts, status: str) -> dict[str, Any]:
 
 
 def _environment(t: Texts) -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("nnie_pipeline.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.globals["t"] = t
     environment.globals["numbered"] = lambda items: enumerate(items, 1)
     environment.tests["missing"] = lambda value: isinstance(value, Missing)
-    environment.filters.update(
-        number=formats.number,
-        decimals=formats.decimals,
-        short=formats.short,
-        exponent=formats.exponent,
-        cosine=formats.cosine,
-        pixels=formats.pixels,
-        count=formats.count,
-        size=formats.size,
-        shape=formats.shape,
-        level=layers.level,
-    )
+    environment.filters["level"] = layers.level
     macros = environment.get_template("macros.html").module
     for name in ("missing_notice", "table", "cell", "zoom"):
         environment.globals[name] = getattr(macros, name)
     return environment
-
-
-def _policy(scripts: Sequence[str]) -> str:
-    """The browser runs these scripts and nothing else, and loads nothing at all.
-
-    So a name that were to get into the page unescaped could still do no harm.
-    """
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(x.encode()).digest()).decode()}'"
-        for x in scripts
-    )
-    return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _asset(name: str) -> str:
-    return (package_files(__package__) / "templates" / name).read_text(encoding="utf-8")

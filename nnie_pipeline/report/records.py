@@ -89,7 +89,11 @@ class Rewritten(Record):
     layers_before: int | None = None
     layers: int | None = None
     order: str | None = None
+    order_note: str = ""
     picture: str | None = None
+    tolerance_note: str = ""
+    tolerance_raised: bool = False
+    skipped: tuple[str, ...] = ()
     passes: tuple[Pass, ...]
 
 

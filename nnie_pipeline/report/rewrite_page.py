@@ -13,6 +13,9 @@ from nnie_pipeline import __version__
 from nnie_pipeline.report.environment import asset, environment, policy
 from nnie_pipeline.rewrite.rows import Row
 
+PAGE = "rewrite.html"
+"""The page's name, beside rewrite.json."""
+
 _FOLDED = 2
 """So many layers that stay as they are, one behind the other, are folded."""
 

@@ -15,7 +15,8 @@ from nnie_pipeline.chips.sizes import nearest_valid
 from nnie_pipeline.engine.choice import ENGINES, session
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.report.changes import changes_text
-from nnie_pipeline.report.rewrite_page import rewrite_page
+from nnie_pipeline.report.rewrite_page import PAGE, rewrite_page
+from nnie_pipeline.rewrite.base import InputForm
 from nnie_pipeline.rewrite.crop import CropError
 from nnie_pipeline.rewrite.cut_tail import apply as cut_tail
 from nnie_pipeline.rewrite.marks import Marks
@@ -25,8 +26,8 @@ from nnie_pipeline.rewrite.rows import side_by_side
 from nnie_pipeline.rewrite.run import NO_MARKS, TOLERANCE, Rewritten, rewrite
 from nnie_pipeline.stages.other_sizes import with_sizes
 from nnie_pipeline.stages.probe import Probe
+from nnie_pipeline.stages.rewrite_options import PLAIN, RewriteOptions, told
 
-PAGE = "rewrite.html"
 CHANGES = "changes.md"
 
 
@@ -44,12 +45,14 @@ def rewrite_files(
     engine: str = ENGINES[0],
     apart: bool = False,
     marks: Marks = NO_MARKS,
+    options: RewriteOptions = PLAIN,
 ) -> Rewritten:
     """Rewrite a network into `folder`/`stem`.prototxt, .caffemodel and rewrite.json.
 
     rewrite.html and changes.md beside them show both networks, the passes and their reasons.
     `outputs` names the outputs in order (default: all, grouped by kind); `order_like` is a
-    prototxt whose order of layers is known to work. `apart` and `marks` as `rewrite.run.rewrite`.
+    prototxt whose order of layers is known to work. `apart` and `marks` as `rewrite.run.rewrite`,
+    `options` those of single passes.
 
     Raises:
         InputError: files that cannot be read, a size at which the network does not hold, a
@@ -76,7 +79,8 @@ def rewrite_files(
         # What is cut off has no kind; the cut groups what it leaves.
         net.outputs = by_kind(net) if outline.outputs == net.outputs else net.outputs
     known_order = [x.name for x in read_net(order_like).layers] if order_like else []
-    blobs = probe.inputs(list(net.inputs.values()))
+    form = options.input_form(net)
+    blobs = told(probe, form).inputs(list(net.inputs.values()))
 
     def run(candidate: Net) -> list[list[Array]]:
         running = session(engine, candidate)
@@ -84,7 +88,9 @@ def rewrite_files(
         return [[x[name] for name in candidate.outputs] for x in results]
 
     try:
-        result = rewrite(net, run, skip, tolerance, known_order, apart, marks)
+        result = rewrite(
+            net, run, skip, tolerance, known_order, apart, marks, options.instead(form)
+        )
     except CropError as error:
         here = next((x[2:] for x in net.inputs.values() if len(x) == 4), (0, 0))
         size = (here[0], here[1])
@@ -103,6 +109,8 @@ def rewrite_files(
         "skipped": list(dict.fromkeys(skip)),
         "apart": apart,
         "marks": asdict(marks),
+        "input": _input(result.input or form),
+        "depthwise": options.depthwise,
         "picture": probe.name,
         "engine": engine,
         "passes": [
@@ -149,6 +157,11 @@ def _tolerance_note(tolerance: float) -> str:
         return usual
     change = "raised" if tolerance > TOLERANCE else "lowered"
     return f"{change} with --tolerance to {tolerance:g}; usual is {usual}"
+
+
+def _input(form: InputForm | None) -> dict[str, list[float]] | None:
+    """What stays to be done with pixels in front of the new network; None: nobody said."""
+    return None if form is None else {"mean": list(form.mean), "scale": list(form.scale)}
 
 
 def at_size(net: Net, size: tuple[int, int] | None) -> Net:
