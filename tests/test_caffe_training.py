@@ -132,9 +132,18 @@ def test_a_size_stands_in_for_a_crop(tmp_path: Path) -> None:
     assert read_net(save(tmp_path, text)[0], size=(48, 64)).inputs == {"data": (1, 3, 48, 64)}
 
 
+def test_channels_are_assumed_only_where_nothing_is_computed(tmp_path: Path) -> None:
+    text = data("transform_param { crop_size: 4 }") + layer("Flatten", "flat", "data")
+    text += layer("InnerProduct", "fc", "flat", "", "inner_product_param { num_output: 3 }")
+    prototxt, caffemodel = save(tmp_path, text, weights())
+    assert read_net(prototxt).inputs == {"data": (1, 3, 4, 4)}
+    with pytest.raises(InputError, match="does not say in what shape"):
+        read_net(prototxt, caffemodel)
+
+
 @pytest.mark.parametrize("kind", ["Data", "HDF5Data", "RoiData"])
 def test_an_unknown_shape_is_asked_for(kind: str, tmp_path: Path) -> None:
-    text = data("transform_param { crop_size: 8 }", kind=kind) + BODY
+    text = data("", kind=kind) + BODY
     prototxt = save(tmp_path, text)[0]
     with pytest.raises(InputError) as caught:
         read_net(prototxt)

@@ -134,7 +134,10 @@ def _channels(
     layers: Sequence[LayerParameter],
     weights: Mapping[str, Sequence[Array]],
 ) -> int:
-    """The channels of a picture by what the data layer says or the first filters take; or 0."""
+    """The channels of a picture by what the data layer says or the first filters take; or 0.
+
+    Without weights 3: nothing is computed then, and pictures that are cropped are in colour.
+    """
     transform = source.transform_param
     if transform.force_gray:
         return 1
@@ -151,7 +154,7 @@ def _channels(
             return int(blobs[0].shape[1]) * max(layer.convolution_param.group, 1)
         if len(layer.bottom) == 1 and layer.type in IN_PLACE_TYPES | {"Split"}:
             same.update(layer.top)
-    return 0
+    return 0 if weights else 3
 
 
 def _shape(
