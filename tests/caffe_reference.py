@@ -56,7 +56,7 @@ def conv_settings(param: ConvolutionParameter) -> tuple[tuple[int, int], ...]:
     """(kernel, stride, pad, dilation), each (height, width)."""
 
     def pair(values: Sequence[int], default: int, named: tuple[str, str] | None) -> tuple[int, int]:
-        if named and (param.HasField(named[0]) or param.HasField(named[1])):  # type: ignore[arg-type]
+        if named and (param.HasField(named[0]) or param.HasField(named[1])):
             return getattr(param, named[0]), getattr(param, named[1])
         given = list(values) or [default]
         return given[0], given[-1]

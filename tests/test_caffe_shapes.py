@@ -26,7 +26,7 @@ def shapes_of(text: str, *bottoms: Shape) -> list[Shape]:
         p.name or "x", p.type, [f"b{i}" for i in range(len(bottoms))], list(p.top) or ["y"]
     )
     for name in ("name", "type", "top", "bottom"):
-        p.ClearField(name)  # type: ignore[arg-type]
+        p.ClearField(name)
     made.params = p
     return layer_shapes(made, list(bottoms))
 
@@ -357,6 +357,93 @@ def test_other_layers() -> None:
     assert shapes_of('type: "Reduction" reduction_param { axis: 2 }', a) == [(2, 3)]
 
 
+def test_rarer_layers() -> None:
+    a = (2, 3, 4, 6)
+    assert shapes_of('type: "Reduction"', a) == [()]
+    assert shapes_of('type: "Tile" tile_param { axis: -1 tiles: 3 }', a) == [(2, 3, 4, 18)]
+    assert shapes_of('type: "MVN"', (2, 6)) == [(2, 6, 1, 1)]
+    assert shapes_of('type: "CReLU"', a) == [(2, 6, 4, 6)]
+    assert shapes_of('type: "ArgMax" argmax_param { top_k: 5 }', a) == [(2, 1, 5, 1)]
+    assert shapes_of('type: "ArgMax" argmax_param { axis: 1 top_k: 2 }', a) == [(2, 2, 4, 6)]
+    assert shapes_of('type: "ArgMax" argmax_param { out_max_val: true }', (2, 9)) == [(2, 2, 1)]
+    block = 'type: "PassThrough" pass_through_param { block_height: 2 block_width: 3 }'
+    assert shapes_of(block, a) == [(2, 18, 2, 2)]
+    assert shapes_of('type: "MatMul"', (3, 4), (5, 4)) == [(3, 5)]
+    assert shapes_of('type: "Parameter" parameter_param { shape { dim: 2 dim: 3 } }') == [(2, 3)]
+    assert shapes_of('type: "Proposal" proposal_param { post_nms_topn: 9 }', a, a, (1, 3)) == [
+        (18, 5)
+    ]
+    assert shapes_of('type: "Upsample"', a, a) == [(2, 3, 8, 12)]
+    pooled = 'type: "Pooling" top: "y" top: "mask" pooling_param { kernel_size: 2 stride: 2 }'
+    assert shapes_of(pooled, a) == [(2, 3, 2, 3)] * 2
+
+
+def test_a_pyramid_has_a_bin_a_place() -> None:
+    """1 + 4 + 16 bins; a single level keeps its map; Caffe refuses what its pads cannot cover."""
+    text = 'type: "SPP" spp_param { pyramid_height: %d }'
+    assert shapes_of(text % 3, (2, 5, 8, 12)) == [(2, 5 * 21)]
+    assert shapes_of(text % 1, (2, 5, 8, 12)) == [(2, 5, 1, 1)]
+    assert "level 2" in refusal(text % 4, (1, 5, 5, 5))
+    assert "pyramid_height 0" in refusal('type: "SPP"', (1, 5, 5, 5))
+
+
+def test_recurrent_layers_expose_their_state() -> None:
+    x, cont, state = (5, 2, 3), (5, 2), (1, 2, 4)
+    text = 'type: "%s" %s recurrent_param { num_output: 4 expose_hidden: %s }'
+    assert shapes_of(text % ("LSTM", "", "false"), x, cont) == [(5, 2, 4)]
+    assert shapes_of(text % ("RNN", "", "false"), x, cont, (2, 7)) == [(5, 2, 4)]
+    tops = 'top: "h" top: "a" top: "b"'
+    found = shapes_of(text % ("LSTM", tops, "true"), x, cont, state, state)
+    assert found == [(5, 2, 4), state, state]
+    assert "takes x, cont" in refusal(text % ("LSTM", "", "false"), x)
+    assert "cont must be 5x2" in refusal(text % ("RNN", "", "false"), x, (2, 5))
+    assert "a state is 1x2x4" in refusal(text % ("RNN", tops, "true"), x, cont, (1, 2, 3))
+    assert "static input" in refusal(text % ("RNN", "", "false"), x, cont, (3, 7))
+
+
+def test_regions_of_a_map() -> None:
+    a = (1, 18, 9, 7)
+    roi = 'type: "ROIPooling" roi_pooling_param { pooled_h: 2 pooled_w: 3 }'
+    assert shapes_of(roi, a, (11, 5)) == [(11, 18, 2, 3)]
+    assert shapes_of(roi, a, (11, 5, 1, 1)) == [(11, 18, 2, 3)]
+    parts = (
+        'type: "PSROIPooling" psroi_pooling_param { spatial_scale: 1 output_dim: 2 group_size: %d }'
+    )
+    assert shapes_of(parts % 3, a, (11, 5)) == [(11, 2, 3, 3)]
+    assert "R x 5" in refusal(roi, a, (11, 4))
+    assert "R x 5" in refusal(roi, a)
+    assert "18 channels" in refusal(parts % 2, a, (11, 5))
+
+
+def test_interp_takes_a_size_or_factors() -> None:
+    a = (1, 2, 9, 5)
+    text = 'type: "Interp" interp_param { %s }'
+    assert shapes_of(text % "height: 4 width: 7", a) == [(1, 2, 4, 7)]
+    assert shapes_of(text % "zoom_factor: 2", a) == [(1, 2, 17, 9)]
+    assert shapes_of(text % "shrink_factor: 2", a) == [(1, 2, 5, 3)]
+    assert shapes_of(text % "shrink_factor: 2 zoom_factor: 4", a) == [(1, 2, 17, 9)]
+    assert shapes_of(text % "zoom_factor: 2 pad_beg: -1 pad_end: -2", a) == [(1, 2, 11, 3)]
+    assert "cut off" in refusal(text % "zoom_factor: 2 pad_beg: 1", a)
+    assert "height and width" in refusal(text % "height: 4", a)
+
+
+@pytest.mark.parametrize(
+    ("text", "bottoms", "words"),
+    [
+        ('type: "Upsample"', [(1, 2, 4, 4), (1, 2, 4, 3)], "mask"),
+        ('type: "PassThrough"', [(1, 2, 4, 4)], "write block_height"),
+        ('type: "LRN" lrn_param { local_size: 4 }', [(1, 2, 4, 4)], "must be odd"),
+        ('type: "MatMul"', [(3, 4), (4, 3)], "two matrices"),
+        ('type: "ArgMax" argmax_param { top_k: 9 axis: 1 }', [(1, 2, 4, 4)], "top_k 9 of 2"),
+        ('type: "MVN"', [(1, 2, 3, 4, 5)], "4 axes"),
+        ('type: "Pooling" top: "y" top: "m" pooling_param { pool: AVE kernel_size: 2 }',
+         [(1, 2, 4, 4)], "1 top, not 2"),
+    ],
+)  # fmt: skip
+def test_rarer_layers_that_cannot_be(text: str, bottoms: list[Shape], words: str) -> None:
+    assert words in refusal(text, *bottoms)
+
+
 @pytest.mark.parametrize(
     ("text", "bottoms", "words"),
     [
@@ -386,7 +473,9 @@ WEIGHTED = (
     + layer("Deconvolution", "up", "prelu", "", "convolution_param { num_output: 4 kernel_size: 2 "
             "group: 2 }")
     + layer("DepthwiseConv", "dw", "up", "", "convolution_param { num_output: 4 kernel_size: 3 }")
-    + layer("InnerProduct", "fc", "dw", "", "inner_product_param { num_output: 5 }")
+    + layer("Normalize", "norm", "dw", "", "norm_param { channel_shared: false }")
+    + layer("CReLU", "crelu", "norm")
+    + layer("InnerProduct", "fc", "crelu", "", "inner_product_param { num_output: 5 }")
 )  # fmt: skip
 
 
@@ -418,6 +507,24 @@ def test_a_wrong_number_of_blobs_is_refused(name: str) -> None:
     for wrong in (entry.weights[:-1], [*entry.weights, entry.weights[-1]]):
         entry.weights = wrong
         with pytest.raises(ShapeError, match=rf"layer {name} .*{len(wrong)} blobs.*not {right}"):
+            infer(net)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "RNN"])
+@pytest.mark.parametrize("static", [False, True])
+def test_weights_of_recurrent_layers(kind: str, static: bool) -> None:
+    inputs = header(4, 2, 3) + header(4, 2, name="cont") + header(2, 6, name="still")
+    bottoms = f"data cont{' still' if static else ''}"
+    text = inputs + layer(kind, "x", bottoms, "", "recurrent_param { num_output: 5 }")
+    net, _ = random_net(text)
+    assert infer(net)["x"] == (4, 2, 5)
+    right = net.layers[0].weights
+    for blob, array in enumerate(right):
+        net.layers[0].weights = [x.repeat(2, axis=0) if x is array else x for x in right]
+        with pytest.raises(ShapeError, match="layer x .*weights"):
+            infer(net)
+        net.layers[0].weights = right[:blob] + right[blob + 1 :]
+        with pytest.raises(ShapeError, match=rf"{len(right) - 1} blobs .*not {len(right)}"):
             infer(net)
 
 
