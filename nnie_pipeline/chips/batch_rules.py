@@ -31,8 +31,6 @@ from nnie_pipeline.chips.quantities import Dim, Dims
 
 Mask = npt.NDArray[np.bool_]
 
-_MOST_LEVELS = 16
-
 
 @dataclass
 class Candidates:
@@ -49,7 +47,8 @@ class Candidates:
     ends_flush: tuple[Mask, Mask]
 
 
-def _require(found: Candidates, condition: Any) -> None:
+def require(found: Candidates, condition: Any) -> None:
+    """Note where `condition` (of one value, or of one a candidate) does not hold."""
     found.ok &= condition
 
 
@@ -57,7 +56,7 @@ def _same(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
     return [bottoms[0] for _ in layer.tops]
 
 
-def _size(shape: Dims) -> tuple[int, int]:
+def size_in(shape: Dims) -> tuple[int, int]:
     """Height and width, typed as the window functions want them; they work on arrays too."""
     if len(shape) != 4:
         raise ValueError(f"a blob of {len(shape)} axes is not a map")
@@ -75,7 +74,7 @@ def _note_strides(window: Window, size: Sequence[Dim], found: Candidates) -> Non
 
 def _convolution(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
     param = layer.params.convolution_param
-    window, size = check_window(conv_window(param)), _size(bottoms[0])
+    window, size = check_window(conv_window(param)), size_in(bottoms[0])
     channels: Dim = param.num_output or bottoms[0][1]
     if layer.type == "Deconvolution":
         return [(bottoms[0][0], channels, *deconv_output(window, size))]
@@ -85,7 +84,7 @@ def _convolution(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[D
 
 def _pooling(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
     param = layer.params.pooling_param
-    size = _size(bottoms[0])
+    size = size_in(bottoms[0])
     window = pool_window(param, size)
     if not param.global_pooling:
         check_window(window, pooling=True)
@@ -95,7 +94,7 @@ def _pooling(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]
         out = [_rounded_up(window, size, axis) for axis in (0, 1)]
     for axis in (0, 1):
         last = (out[axis] - 1) * window.stride[axis] - window.pad[axis]
-        _require(found, np.asarray(last) < size[axis])
+        require(found, np.asarray(last) < size[axis])
     return [(*bottoms[0][:2], *out)] * min(len(layer.tops), 2)
 
 
@@ -109,10 +108,10 @@ def _rounded_up(window: Window, size: Sequence[Dim], axis: int) -> Dim:
 
 def _inner_product(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
     param = layer.params.inner_product_param
-    axis = _axis(param.axis, bottoms[0])
+    axis = axis_in(param.axis, bottoms[0])
     count = math.prod(bottoms[0][axis:])
     if isinstance(count, np.ndarray):
-        _require(found, count == count[0])
+        require(found, count == count[0])
     return [(*bottoms[0][:axis], param.num_output)]
 
 
@@ -126,15 +125,16 @@ def _require_equal(left: Dims, right: Dims, found: Candidates) -> None:
     if len(left) != len(right):
         raise ValueError(f"{len(left)} axes and {len(right)} axes")
     for a, b in zip(left, right, strict=True):
-        _require(found, a == b)
+        require(found, a == b)
 
 
-def _axis(value: int, shape: Dims) -> int:
+def axis_in(value: int, shape: Dims) -> int:
+    """The axis from 0, as Caffe reads a negative one."""
     return axis_of(value, (1,) * len(shape))
 
 
 def _concat(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
-    axis = _axis(concat_axis(layer), bottoms[0])
+    axis = axis_in(concat_axis(layer), bottoms[0])
     rest = [x[:axis] + x[axis + 1 :] for x in bottoms]
     for other in rest[1:]:
         _require_equal(other, rest[0], found)
@@ -143,11 +143,11 @@ def _concat(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
 
 
 def _slice(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
-    axis = _axis(slice_axis(layer), bottoms[0])
+    axis = axis_in(slice_axis(layer), bottoms[0])
     length = bottoms[0][axis]
     points: list[Dim] = list(layer.params.slice_param.slice_point)
     if not points:
-        _require(found, np.asarray(length) % len(layer.tops) == 0)
+        require(found, np.asarray(length) % len(layer.tops) == 0)
         points = [length // len(layer.tops) * i for i in range(1, len(layer.tops))]
     ends = itertools.pairwise([0, *points, length])
     return [(*bottoms[0][:axis], end - start, *bottoms[0][axis + 1 :]) for start, end in ends]
@@ -166,13 +166,13 @@ def _reshape(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]
         known = math.prod(x for x, y in zip(target, wanted, strict=True) if y != -1)
         target[wanted.index(-1)] = math.prod(bottom[start:end]) // np.maximum(known, 1)
     shape = (*bottom[:start], *target, *bottom[end:])
-    _require(found, np.asarray(math.prod(shape)) == math.prod(bottom))
+    require(found, np.asarray(math.prod(shape)) == math.prod(bottom))
     return [shape]
 
 
 def _flatten(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
     param = layer.params.flatten_param
-    start, end = _axis(param.axis, bottoms[0]), _axis(param.end_axis, bottoms[0])
+    start, end = axis_in(param.axis, bottoms[0]), axis_in(param.end_axis, bottoms[0])
     if end < start:
         raise ValueError(f"end_axis {param.end_axis} lies before axis {param.axis}")
     inner = math.prod(bottoms[0][start : end + 1])
@@ -186,89 +186,19 @@ def _permute(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
 def _crop(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
     param = layer.params.crop_param
     if any(param.offset):
-        _require(found, False)
-    axis = _axis(param.axis, bottoms[0])
+        require(found, False)
+    axis = axis_in(param.axis, bottoms[0])
     _require_equal(bottoms[0][axis:], bottoms[1][axis:], found)
     return [(*bottoms[0][:axis], *bottoms[1][axis:])]
 
 
 def _softmax(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
-    _axis(layer.params.softmax_param.axis, bottoms[0])
+    axis_in(layer.params.softmax_param.axis, bottoms[0])
     return [bottoms[0]]
 
 
 def _reduction(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
-    return [bottoms[0][: _axis(layer.params.reduction_param.axis, bottoms[0])]]
-
-
-def _crelu(_: Layer, bottoms: list[Dims], __: Candidates) -> list[Dims]:
-    return [(bottoms[0][0], 2 * bottoms[0][1], *bottoms[0][2:])]
-
-
-def _upsample(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
-    param = layer.params.upsample_param
-    size = _size(bottoms[0])
-    height = param.upsample_h or size[0] * (param.scale_h or param.scale)
-    width = param.upsample_w or size[1] * (param.scale_w or param.scale)
-    return [(*bottoms[0][:2], height, width)]
-
-
-def _pass_through(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
-    param = layer.params.pass_through_param
-    n, c, h, w = bottoms[0]
-    _require(found, np.asarray(h) % param.block_height == 0)
-    _require(found, np.asarray(w) % param.block_width == 0)
-    channels = c * param.block_height * param.block_width
-    return [(n, channels, h // param.block_height, w // param.block_width)]
-
-
-def _spp(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
-    levels = layer.params.spp_param.pyramid_height
-    if not 1 <= levels <= _MOST_LEVELS:
-        raise ValueError(f"pyramid_height {levels}")
-    n, c, *size = bottoms[0]
-    total: Dim = 0
-    for bins in (1 << x for x in range(levels)):
-        kernel = [-(-x // bins) for x in size]
-        pad = [(k * bins - x + 1) // 2 for k, x in zip(kernel, size, strict=True)]
-        padded = (pad[0] > 0) | (pad[1] > 0)
-        area: Any = 1
-        for x, k, p in zip(size, kernel, pad, strict=True):
-            _require(found, p < k)
-            count = -(-(x + 2 * p - k) // k) + 1
-            area = area * (count - (padded & ((count - 1) * k >= x + p)))
-        total = total + area
-    return [(n, c, 1, 1) if levels == 1 else (n, c * total)]
-
-
-def _roi_pooling(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
-    param = layer.params.roi_pooling_param
-    return [(bottoms[1][0], bottoms[0][1], param.pooled_h, param.pooled_w)]
-
-
-def _psroi_pooling(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
-    param = layer.params.psroi_pooling_param
-    return [(bottoms[1][0], param.output_dim, param.group_size, param.group_size)]
-
-
-def _recurrent(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
-    width = layer.params.recurrent_param.num_output
-    tops: list[Dims] = [(*bottoms[0][:2], width)]
-    return tops + [(1, bottoms[0][1], width)] * (len(layer.tops) - 1)
-
-
-def _mat_mul(_: Layer, bottoms: list[Dims], __: Candidates) -> list[Dims]:
-    return [(*bottoms[0][:-1], bottoms[1][-2])]
-
-
-def _custom(layer: Layer, _: list[Dims], __: Candidates) -> list[Dims]:
-    return [(1, *x.dim) for x in layer.params.custom_param.shape]
-
-
-def _tile(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
-    axis = _axis(layer.params.tile_param.axis, bottoms[0])
-    tiles = layer.params.tile_param.tiles
-    return [tuple(x * tiles if i == axis else x for i, x in enumerate(bottoms[0]))]
+    return [bottoms[0][: axis_in(layer.params.reduction_param.axis, bottoms[0])]]
 
 
 RULES: dict[str, Callable[[Layer, list[Dims], Candidates], list[Dims]]] = {
@@ -286,19 +216,8 @@ RULES: dict[str, Callable[[Layer, list[Dims], Candidates], list[Dims]]] = {
     "Crop": _crop,
     "Softmax": _softmax,
     "Reduction": _reduction,
-    "CReLU": _crelu,
-    "Upsample": _upsample,
-    "PassThrough": _pass_through,
-    "SPP": _spp,
-    "ROIPooling": _roi_pooling,
-    "PSROIPooling": _psroi_pooling,
-    "LSTM": _recurrent,
-    "RNN": _recurrent,
-    "MatMul": _mat_mul,
-    "Custom": _custom,
-    "Tile": _tile,
     **dict.fromkeys(
-        ("AbsVal", "BNLL", "BatchNorm", "Bias", "Dropout", "ELU", "Exp", "LRN", "Log", "MVN",
+        ("AbsVal", "BNLL", "BatchNorm", "Bias", "Dropout", "ELU", "Exp", "LRN", "Log",
          "Normalize", "PReLU", "Power", "RReLU", "ReLU", "Scale", "Sigmoid", "Split", "TanH",
          "Threshold"),
         _same,

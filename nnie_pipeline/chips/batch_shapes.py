@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from nnie_pipeline.caffe.net import Layer, Net
 from nnie_pipeline.caffe.shapes import ShapeError
+from nnie_pipeline.chips.batch_extensions import EXTENSIONS
 from nnie_pipeline.chips.batch_rules import RULES, Candidates, Mask
 from nnie_pipeline.chips.quantities import Dims
 
@@ -67,7 +68,7 @@ def _true(like: Ints) -> Mask:
 
 
 def _tops(layer: Layer, bottoms: list[Dims], found: Candidates) -> list[Dims]:
-    rule = RULES.get(layer.type)
+    rule = RULES.get(layer.type) or EXTENSIONS.get(layer.type)
     if rule is None:
         raise ShapeError(f"layer {layer.name}: the type {layer.type} is not known")
     try:
