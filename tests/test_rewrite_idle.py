@@ -43,3 +43,16 @@ def test_without_silence_every_other_layer_stays() -> None:
     net = net_of(TEXT.replace('layer { name: "quiet" type: "Silence" bottom: "hidden" }', ""))
     remove_idle.apply(net)
     assert [x.name for x in net.layers] == ["hidden", "out"]
+
+
+def test_a_blob_that_only_a_dropout_overwrites_keeps_its_name() -> None:
+    text = (
+        header(1, 3, 4, 4)
+        + layer("AbsVal", "abs", "data", "x")
+        + layer("ReLU", "relu", "x", "x")
+        + layer("Dropout", "drop", "x", "x")
+        + layer("Sigmoid", "out", "x")
+    )
+    net = net_of(text)
+    remove_idle.apply(net)
+    assert [x.tops for x in net.layers] == [["x@abs"], ["x"], ["out"]]

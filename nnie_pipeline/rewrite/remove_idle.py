@@ -28,5 +28,13 @@ def apply(net: Net) -> Changes:
         if layer.type in ("Dropout", "Split"):
             for old, new in net.bypass(layer).items():
                 changes.rename(old, new)
+            _restore_name(net, layer.bottoms[0], layer.tops[0], changes)
             changes.lines.append(f"{layer.name} ({layer.type}) is gone")
     return changes
+
+
+def _restore_name(net: Net, kept: str, top: str, changes: Changes) -> None:
+    """Call a value BLOB@LAYER just BLOB when nothing overwrites the blob any more."""
+    if kept.startswith(f"{top}@") and top not in net.values() and kept not in net.inputs:
+        net.rename(kept, top)
+        changes.rename(kept, top)
