@@ -13,7 +13,7 @@ from nnie_pipeline.engine.onnxruntime_engine import Session
 from nnie_pipeline.errors import CheckError, InputError
 from nnie_pipeline.rewrite import fold_input
 from nnie_pipeline.rewrite.base import Changes, InputForm
-from nnie_pipeline.rewrite.fold_input import input_form
+from nnie_pipeline.rewrite.fold_input import Fold, input_form
 from nnie_pipeline.rewrite.run import rewrite
 from tests.caffe_nets import conv, error_of, header, layer, random_net
 
@@ -47,9 +47,9 @@ def prepared(x: Array, mean: Sequence[float], scale: Sequence[float]) -> Array:
     return ((x - m) * s).astype(np.float32)
 
 
-def folded(net: Net, form: InputForm, mean_too: bool = True) -> tuple[Net, Changes]:
+def folded(net: Net, form: InputForm, fold: Fold = "all") -> tuple[Net, Changes]:
     work = net.copy()
-    return work, fold_input.apply(work, form, mean_too)
+    return work, fold_input.apply(work, form, fold)
 
 
 def check(net: Net, after: Net, left: InputForm | None) -> None:
@@ -87,7 +87,7 @@ def test_the_scale_alone(reader: str) -> None:
 
 def test_the_mean_may_be_left_out() -> None:
     net, _ = random_net(header(1, 3, 8, 8) + PLAIN)
-    after, changes = folded(net, InputForm(MEAN, SCALE), mean_too=False)
+    after, changes = folded(net, InputForm(MEAN, SCALE), fold="scale")
     assert changes.input == InputForm(MEAN, (1, 1, 1))
     check(net, after, changes.input)
 
@@ -121,6 +121,14 @@ def test_weights_that_float32_cannot_hold_stay_as_they_were() -> None:
     for old, new in zip(net.layers, after.layers, strict=True):
         for a, b in zip(old.weights, new.weights, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_all_may_be_left_to_the_cfg() -> None:
+    net, _ = random_net(header(1, 3, 8, 8) + PLAIN)
+    after, changes = folded(net, InputForm(MEAN, SCALE), fold="none")
+    assert changes.input == InputForm(MEAN, SCALE)
+    assert not changes.lines
+    assert after.layers[0].weights[0] is net.layers[0].weights[0]
 
 
 def test_nothing_is_said_where_nothing_is_given() -> None:

@@ -145,6 +145,23 @@ def names_of(text: str | None, option: str) -> list[str] | None:
     return names
 
 
+def numbers_of(text: str | None, option: str) -> tuple[float, ...]:
+    """The numbers in "104,117,123" that `option` was given; none when it was not.
+
+    Raises:
+        InputError: what is no number.
+    """
+    if text is None:
+        return ()
+    try:
+        return tuple(float(x) for x in text.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"{option} {text!r} holds what is no number; write one, or one a channel with commas "
+            "between (104,117,123)"
+        ) from error
+
+
 def _forget_output() -> None:
     """Nobody reads standard output any more: what is left in its buffer must not fail again."""
     if sys.stdout is not None:

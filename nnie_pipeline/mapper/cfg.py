@@ -137,13 +137,13 @@ def normalisation(mean: tuple[float, ...], scale: tuple[float, ...]) -> Normalis
     if len(set(scale)) > 1:
         raise NotExpressibleError(
             f"input scale {list(scale)}: nnie_mapper's data_scale is one number for all channels; "
-            "fold the scales into the weights of the first convolution and give scale 1"
+            "fold the scales into the first convolution (nnie rewrite --scale), then give scale 1"
         )
     value = scale[0]
     if value != 1 and not _SMALLEST_SCALE < value < _LARGEST_SCALE:
         raise NotExpressibleError(
             f"input scale {value}: nnie_mapper's data_scale is above 1/4096 and below "
-            f"{_LARGEST_SCALE:g}; fold it into the weights of the first convolution, give scale 1"
+            f"{_LARGEST_SCALE:g}; fold it into the first convolution (nnie rewrite --scale)"
         )
     uses_mean = any(mean)
     if value == 1:

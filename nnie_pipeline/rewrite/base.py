@@ -20,6 +20,15 @@ class InputForm:
         """Whether the network reads pixels as they are."""
         return not any(self.mean) and all(x == 1 for x in self.scale)
 
+    def __str__(self) -> str:
+        """In words, with the numbers to write into a spec."""
+        said = [
+            f"{name} {', '.join(f'{x:.9g}' for x in values)}"
+            for name, values, idle in (("mean", self.mean, 0), ("scale", self.scale, 1))
+            if any(x != idle for x in values)
+        ]
+        return f"(pixel - mean) * scale with {' and '.join(said)}" if said else "pixels 0 to 255"
+
 
 @dataclass
 class Changes:

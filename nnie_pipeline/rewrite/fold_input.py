@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -55,14 +56,18 @@ def input_form(net: Net, mean: Sequence[float], scale: Sequence[float]) -> Input
     return InputForm(*values)
 
 
-def apply(net: Net, form: InputForm | None = None, mean_too: bool = True) -> Changes:
-    """Fold `form`, without the mean unless `mean_too`; without a form there is nothing to do.
+Fold = Literal["all", "scale", "none"]
+"""What may go into the first layer: "scale" leaves the mean to the cfg, "none" all."""
+
+
+def apply(net: Net, form: InputForm | None = None, fold: Fold = "all") -> Changes:
+    """Take as much of `form` in as `fold` allows; without a form there is nothing to do.
 
     All layers that read the input take it in, or none does. `Changes.input` is what is left,
     and `Changes.as_before` gives the new network the inputs of the old one.
     """
     changes = Changes(input=form)
-    if form is None or form.is_plain:
+    if form is None or form.is_plain or fold == "none":
         return changes
     name = _picture(net)
     shapes = infer(net)
@@ -77,7 +82,7 @@ def apply(net: Net, form: InputForm | None = None, mean_too: bool = True) -> Cha
         changes.lines.append("the input's mean and scale stay: not only convolutions read it")
         return changes
     mean, scale = np.array(form.mean), np.array(form.scale)
-    whole = mean_too and all(takes_addend(x) for x in readers)
+    whole = fold == "all" and all(takes_addend(x) for x in readers)
     folded: Affine = (scale, -mean * scale if whole else 0 * mean)
     if not folded[1].any() and (scale == 1).all():
         changes.lines.append("the input's mean stays and is left to the cfg")
