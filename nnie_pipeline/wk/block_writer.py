@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnie_pipeline.errors import InputError
-from nnie_pipeline.wk.blocks import COMPRESSED, RUN_MODE, TABLE, Bytes
+from nnie_pipeline.wk.blocks import CHECK, COMPRESSED, HEAD, RUN_MODE, TABLE, Bytes
 from nnie_pipeline.wk.code_table import (
     END_FIELD,
     MARKER_FIRST,
@@ -78,17 +78,36 @@ def choose_table(bodies: Sequence[Bytes], run_mode: bool) -> Bytes:
 
 
 def encode_layer(bodies: Sequence[Bytes]) -> list[bytes]:
-    """The blocks of one layer: a table in the first, and the mode that makes them shorter.
+    """The blocks of one layer: a table in the first, and the mode that makes them shorter."""
+    table, run_mode, _ = _planned(bodies)
+    return [encode_block(x, table, i == 0, run_mode) for i, x in enumerate(bodies)]
+
+
+def layer_lengths(bodies: Sequence[Bytes]) -> list[int]:
+    """The lengths of the blocks that `encode_layer` makes."""
+    return _planned(bodies)[2]
+
+
+def _planned(bodies: Sequence[Bytes]) -> tuple[Bytes, bool, list[int]]:
+    """Symbol table, run mode or not, and lengths of a layer's blocks.
 
     Run mode is tried where most bytes are one and the same.
     """
-    tries = []
-    most = np.bincount(np.concatenate(bodies)).max() * 2 > sum(len(x) for x in bodies)
-    for run_mode in (False, True) if most else (False,):
+    counts = np.bincount(np.concatenate(bodies))
+    plans = []
+    for run_mode in (False, True) if counts.max() * 2 > counts.sum() else (False,):
         table = choose_table(bodies, run_mode)
-        blocks = [encode_block(x, table, i == 0, run_mode) for i, x in enumerate(bodies)]
-        tries.append(blocks)
-    return min(tries, key=lambda blocks: sum(len(x) for x in blocks))
+        lengths = [_length(x, table, i == 0, run_mode) for i, x in enumerate(bodies)]
+        plans.append((table, run_mode, lengths))
+    return min(plans, key=lambda x: sum(x[2]))
+
+
+def _length(body: Bytes, table: Bytes, with_table: bool, run_mode: bool) -> int:
+    _, bits = _fields(body, table, run_mode)
+    total = int(bits.sum()) + 1
+    behind = _marked(np.cumsum(bits))
+    packed = HEAD + SYMBOLS * with_table + -(-(total + len(behind)) // 8) + CHECK
+    return min(packed, HEAD + len(body) + CHECK)
 
 
 def place_blocks(lengths: Sequence[int]) -> list[int]:
@@ -160,11 +179,7 @@ def _of_each_byte(table: Bytes, code: CodeTable) -> tuple[Ints, Ints]:
 def _stream(value: Ints, bits: Ints) -> bytes:
     """The bit stream of the fields, with its markers, up to the last byte."""
     ends = np.cumsum(bits)
-    # In a stream with all its markers the field that reaches the grid ends one bit later for
-    # the marker at the start and for each marker before.
-    grid = np.arange(MARKER_FIRST - 1, ends[-1] + MARKER_STEP, MARKER_STEP - 1)
-    behind = np.searchsorted(ends[:-1], grid)
-    behind = behind[behind < len(ends) - 1]
+    behind = _marked(ends)
     marked = np.zeros(len(ends) + 1, np.int64)
     marked[behind + 1] = 1
     marked[0] = 1
@@ -178,6 +193,15 @@ def _stream(value: Ints, bits: Ints) -> bytes:
     reach = MARKER_FIRST + MARKER_STEP * np.arange(len(markers))
     stream[markers] = _marker_values(begin, bits, reach)
     return np.packbits(stream, bitorder="little").tobytes()
+
+
+def _marked(ends: Ints) -> Ints:
+    """The fields that a marker follows; `ends` count the bits of fields only."""
+    # In the stream the field that reaches the grid ends one bit later for the marker at the
+    # start and for each marker before.
+    grid = np.arange(MARKER_FIRST - 1, ends[-1] + MARKER_STEP, MARKER_STEP - 1)
+    behind = np.searchsorted(ends[:-1], grid)
+    return behind[behind < len(ends) - 1]
 
 
 def _marker_values(begin: Ints, bits: Ints, reach: Ints) -> Ints:

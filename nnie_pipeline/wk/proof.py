@@ -1,0 +1,275 @@
+"""Whether a compiled network was made from a given Caffe network, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnie_pipeline.caffe.net import Net
+from nnie_pipeline.caffe.shapes import infer
+from nnie_pipeline.errors import InputError
+from nnie_pipeline.rewrite import merge_batch_norm
+from nnie_pipeline.wk.fit import Fitted, fit, pair
+from nnie_pipeline.wk.header import WkBlob
+from nnie_pipeline.wk.model import WkLayer, WkModel
+from nnie_pipeline.wk.predict import Predicted, predict
+from nnie_pipeline.wk.reasons import layer_reason
+
+_NAME = 31
+_INPUT_RECORD = 44
+_RANGE_STEPS = 1
+"""In both measured files a consumer's z may be one step beside that of the layer before."""
+
+
+@dataclass(frozen=True)
+class LayerProof:
+    """One layer of the file: how much of it is as predicted.
+
+    `weights`, `bias`, `scale` and `shift` are (as predicted, all); `z_in` is what the scale
+    words tell, `z_before` what the layer table says of the layer before, None where another
+    kind of layer lies between. `reason` says what is wrong, None for a complete layer.
+    """
+
+    number: int
+    name: str | None
+    type: str
+    outputs: int
+    weights: tuple[int, int]
+    z_w: tuple[float, ...]
+    z_in: int | None
+    z_before: int | None
+    z_out: int | None
+    bias: tuple[int, int]
+    scale: tuple[int, int]
+    shift: tuple[int, int]
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The verdict in one line, its reasons and the layers behind it.
+
+    `fitted` are the layers of the file that have one of the network beside them.
+    """
+
+    holds: bool
+    verdict: str
+    reasons: tuple[str, ...]
+    layers: tuple[LayerProof, ...]
+    fitted: tuple[Fitted, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "holds": self.holds,
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "layers": [vars(x) for x in self.layers],
+        }
+
+
+def prove(model: WkModel, net: Net) -> Proof:
+    """Hold every layer of the file against the network, as it is and with BatchNorm merged.
+
+    Raises:
+        InputError: the file has no layer that could be decoded, or the network none with
+            weights, or its shapes do not fit.
+    """
+    if model.bits is None or not model.layers:
+        raise InputError(
+            "this .wk holds no parameters that can be decoded; give a chip (inst) file, not one "
+            "for the functional simulation"
+        )
+    merged = net.copy()
+    changed = bool(merge_batch_norm.apply(merged).lines)
+    variants = [(net, False), (merged, True)] if changed else [(net, False)]
+    if changed and model.batch_norm.startswith("merged"):
+        variants.reverse()
+    proofs = []
+    for variant, is_merged in variants:
+        proof = _prove(model, variant, net, is_merged, changed)
+        proofs.append(proof)
+        if proof.holds:
+            break
+    return max(proofs, key=lambda x: (x.holds, sum(y.weights[0] for y in x.layers)))
+
+
+def _prove(model: WkModel, net: Net, given: Net, merged: bool, has_norm: bool) -> Proof:
+    assert model.bits is not None
+    predicted, open_parts = predict(net, model.bits)
+    if not predicted:
+        raise InputError("the network has no weights; give its caffemodel with the prototxt")
+    pairs = pair(model.layers, predicted)
+    fitted = {x.number: fit(model, x, y) for x, y in zip(model.layers, pairs, strict=True) if y}
+    makers = _makers(net, list(fitted.values()))
+    layers = []
+    for layer in model.layers:
+        found = fitted.get(layer.number)
+        if found is None:
+            layers.append(_unknown(layer))
+            continue
+        before = _z_before(model, net, found, makers)
+        reason = None
+        if not found.complete:
+            reason = layer_reason(found, model, given, merged)
+        elif before is not None and not _follows(found, before):
+            reason = f"its input has z {found.z_in}, the layer before writes z {before}"
+        layers.append(_known(found, before, reason))
+    reasons = _reasons(model, net, layers, list(fitted.values()), predicted, open_parts)
+    equal, total = (sum(x.weights[i] for x in layers) for i in (0, 1))
+    norm = ("merged" if merged else "not merged") if has_norm else "merged or none"
+    counts = f"{equal} of {total} weights, {model.bits} bit, BatchNorm {norm}"
+    if reasons:
+        verdict = f"does not hold this network: {reasons[0]} ({counts})"
+    else:
+        verdict = f"holds this network: {counts}"
+    return Proof(not reasons, verdict, tuple(reasons), tuple(layers), tuple(fitted.values()))
+
+
+def _reasons(
+    model: WkModel,
+    net: Net,
+    layers: Sequence[LayerProof],
+    fitted: Sequence[Fitted],
+    predicted: Sequence[Predicted],
+    open_parts: Sequence[str],
+) -> list[str]:
+    """What is wrong, the most telling first; empty where the file holds the network."""
+    unpaired = [x for x in layers if x.name is None]
+    wrong = [x for x in layers if x.reason is not None and x.name is not None]
+    used = {x.predicted.name for x in fitted}
+    missing = [x.name for x in predicted if x.name not in used]
+    reasons = []
+    nothing_equal = not any(x.equal.all() for x in fitted)
+    if (unpaired or missing) and (nothing_equal or len(unpaired) * 2 > len(layers)):
+        reasons.append(
+            f"another network altogether: {len(unpaired)} of the file's {len(layers)} layers "
+            f"have no counterpart among the network's {len(predicted)}, and the rest other weights"
+            if nothing_equal
+            else f"another network: {len(unpaired)} of the file's {len(layers)} layers have no "
+            f"counterpart among the network's {len(predicted)}"
+        )
+    order = _order(net, fitted)
+    if order is not None:
+        reasons.append(order)
+    if wrong:
+        first = wrong[0]
+        of_all = f"in {len(wrong)} of {len(layers)} layers, first"
+        if len({x.reason for x in wrong}) == 1 and len(wrong) > 1:
+            of_all = f"in {len(wrong)} of {len(layers)} layers alike, first"
+        reasons.append(f"{first.reason} ({of_all} {first.name})")
+        reasons += [f"{x.name}: {x.reason}" for x in wrong[1:]]
+    reasons += [f"layer {x.number} of the file: {x.reason}" for x in unpaired]
+    reasons += [f"layer {x} of the network is not in the file" for x in missing]
+    reasons += list(open_parts)
+    reasons += [f"{x.what} is not decoded" for x in model.undecoded if "parameters" in x.what]
+    return reasons + _blobs(model, net)
+
+
+def _order(net: Net, fitted: Sequence[Fitted]) -> str | None:
+    """Whether the file runs a layer before one that the network needs for it."""
+    place = {x.predicted.name: x.layer.number for x in fitted if x.equal.all()}
+    newest: dict[str, tuple[int, str]] = {}
+    for layer in net.layers:
+        latest = max((newest.get(x, (-1, "")) for x in layer.bottoms), default=(-1, ""))
+        own = place.get(layer.name)
+        if own is not None:
+            if own < latest[0]:
+                return (
+                    f"layers in another order: the file has the weights of {layer.name} in layer "
+                    f"{own}, before those of {latest[1]} in layer {latest[0]}, which it follows "
+                    "in the network"
+                )
+            latest = max(latest, (own, layer.name))
+        for top in layer.tops:
+            newest[top] = latest
+    return None
+
+
+def _blobs(model: WkModel, net: Net) -> list[str]:
+    """Inputs and outputs of the header that are not those of the network."""
+    shapes = infer(net)
+    inputs = [y for x in model.header.segments for y in x.inputs]
+    outputs = [y for x in model.header.segments for y in x.outputs]
+    found = []
+    for what, blobs, names in (
+        ("input", inputs, list(net.inputs)),
+        ("output", outputs, net.outputs),
+    ):
+        ours = {_cut(x): shapes[x] for x in names}
+        for blob in blobs:
+            shape = ours.pop(_cut(blob.name), None)
+            if shape is None:
+                if all(_cut(x.name) != _cut(blob.name) for x in blobs if x is not blob):
+                    found.append(f"{what} {blob.name} of the file is none of the network's")
+            elif not _same_shape(blob, shape) and not _shared_name(blob, blobs):
+                text = "x".join(map(str, shape[1:]))
+                found.append(
+                    f"another size: {what} {blob.name} is {blob.channels}x{blob.height}x"
+                    f"{blob.width} in the file, {text} in the network"
+                )
+        found += [f"{what} {x} of the network is none of the file's" for x in ours]
+    return found
+
+
+def _shared_name(blob: WkBlob, blobs: Sequence[WkBlob]) -> bool:
+    return sum(x.name == blob.name for x in blobs) > 1
+
+
+def _same_shape(blob: WkBlob, shape: tuple[int, ...]) -> bool:
+    return (blob.channels, blob.height, blob.width) == (*shape[1:], 1, 1)[:3]
+
+
+def _cut(name: str) -> str:
+    return name.replace("/", "_")[:_NAME]
+
+
+def _makers(net: Net, fitted: Sequence[Fitted]) -> dict[str, Fitted]:
+    """The layer of the file that makes each value, through what is fused with it."""
+    by_name = {x.predicted.name: x for x in fitted}
+    makers: dict[str, Fitted] = {}
+    for layer in net.layers:
+        own = by_name.get(layer.name)
+        if own is None and layer.type in _FUSED and len(layer.bottoms) == 1:
+            own = makers.get(layer.bottoms[0])
+        if own is not None:
+            makers.update(dict.fromkeys(layer.tops, own))
+    return makers
+
+
+_FUSED = frozenset({"BatchNorm", "Scale", "Bias", "ReLU", "Dropout"})
+
+
+def _z_before(model: WkModel, net: Net, found: Fitted, makers: dict[str, Fitted]) -> int | None:
+    bottom = found.predicted.layer.bottoms[0]
+    if bottom in net.inputs:
+        inputs = [x.z for x in model.records if x.type == _INPUT_RECORD]
+        return inputs[0] if len(inputs) == 1 else None
+    maker = makers.get(bottom)
+    return None if maker is None else maker.layer.z_out
+
+
+def _follows(found: Fitted, before: int) -> bool:
+    return found.z_in is None or abs(before - found.z_in) <= _RANGE_STEPS
+
+
+def _known(found: Fitted, before: int | None, reason: str | None) -> LayerProof:
+    layer, outputs = found.layer, found.layer.outputs
+    z_w = found.predicted.z_w.tolist()
+    return LayerProof(
+        layer.number, found.predicted.name, layer.type, outputs, found.weights,
+        tuple(z_w if layer.depthwise else z_w[:1]), found.z_in, before, layer.z_out,
+        (int(found.bias.sum()), outputs), (int(found.scale.sum()), outputs),
+        (int(found.shift.sum()), outputs), reason,
+    )  # fmt: skip
+
+
+def _unknown(layer: WkLayer) -> LayerProof:
+    cells = layer.parameters.codes
+    return LayerProof(
+        layer.number, None, layer.type, layer.outputs, (0, int((cells != 0).sum())), (), None,
+        None, layer.z_out, (0, layer.outputs), (0, layer.outputs), (0, layer.outputs),
+        f"{layer.type} of {layer.outputs} outputs and {cells.shape[1]} cells each has no "
+        "counterpart in the network",
+    )  # fmt: skip
