@@ -61,32 +61,30 @@ def _table(findings: list[Finding]) -> Table:
     from rich.text import Text
 
     table = Table(
-        Column("rule", overflow="fold", ratio=2),
+        Column("rule", no_wrap=True),
         Column("layer (line of the file): what was found", overflow="fold", ratio=5),
         Column("what to do", overflow="fold", ratio=3),
         expand=True,
         show_lines=True,
     )
+    # Errors have a row for each advice; of other rules the first finding's stands for all.
+    advice: dict[str, str] = {}
+    for finding in findings:
+        advice.setdefault(finding.id, finding.fix)
     for severity, colour in _COLOURS.items():
         rules: dict[tuple[str, str], list[Finding]] = {}
         for finding in findings:
             if finding.severity == severity:
-                rules.setdefault((finding.id, _remedy(finding, findings)), []).append(finding)
+                fix = finding.fix if severity == "error" else advice[finding.id]
+                rules.setdefault((finding.id, fix), []).append(finding)
         for (rule_id, fix), same in rules.items():
             listed = [_line(x) for x in same[: _LISTED[severity]]]
             if len(same) > len(listed):
                 listed.append(f"and {len(same) - len(listed)} more (--json lists all)")
-            rule = Text.assemble((severity, colour), f" {rule_id}")
+            rule = Text.assemble((severity, colour), f"\n{rule_id}")
             style = colour if severity == "hint" else ""
             table.add_row(rule, Text("\n".join(listed), style=style), Text(fix, style=style))
     return table
-
-
-def _remedy(finding: Finding, findings: list[Finding]) -> str:
-    """What a row says to do: of errors its own advice, else that of the rule's first finding."""
-    if finding.severity == "error":
-        return finding.fix
-    return next(x.fix for x in findings if x.id == finding.id)
 
 
 def _line(finding: Finding) -> str:
