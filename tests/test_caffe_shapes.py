@@ -521,7 +521,7 @@ def test_weights_of_recurrent_layers(kind: str, static: bool) -> None:
     right = net.layers[0].weights
     for blob, array in enumerate(right):
         net.layers[0].weights = [x.repeat(2, axis=0) if x is array else x for x in right]
-        with pytest.raises(ShapeError, match="layer x .*weights"):
+        with pytest.raises(ShapeError, match=r"layer x .*weights"):
             infer(net)
         net.layers[0].weights = right[:blob] + right[blob + 1 :]
         with pytest.raises(ShapeError, match=rf"{len(right) - 1} blobs .*not {len(right)}"):

@@ -188,6 +188,17 @@ def test_a_pooling_undone_with_its_mask() -> None:
     assert list(Session(net, ["up"]).run(inputs)) == ["up"]
 
 
+def test_a_maximum_of_several_windows_comes_back_once() -> None:
+    pooled = layer("Pooling", "x", "data", "y mask", "pooling_param { kernel_size: 3 stride: 1 }")
+    size = "upsample_param { upsample_h: 5 upsample_w: 7 }"
+    net = net_of(header(1, 2, 5, 7) + pooled + layer("Upsample", "up", "y mask", "", size))
+    inputs = feed(net)
+    found = Session(net, ["y", "up"]).run(inputs)
+    kept = found["up"] != 0
+    assert 2 < kept.sum() < found["y"].size
+    np.testing.assert_array_equal(found["up"][kept], inputs["data"][kept])
+
+
 def test_a_mask_that_points_outside_is_one_clear_line() -> None:
     net = net_of(header(1, 1, 2, 2) + header(1, 1, 2, 2, name="mask")
                  + layer("Upsample", "up", "data mask"))  # fmt: skip
