@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,6 +30,7 @@ from nnie_pipeline.engine.regions import REGIONS
 from nnie_pipeline.engine.windows import WINDOWS
 from nnie_pipeline.errors import InputError
 
+_LARGEST = 1 << 29
 _OPSET = 17
 _IR_VERSION = 8
 
@@ -41,6 +43,12 @@ def to_onnx(net: Net, values: Sequence[str] | None = None) -> onnx.ModelProto:
             that the network does not make.
     """
     graph = Graph(infer(net))
+    for value, shape in graph.shapes.items():
+        if math.prod(shape) > _LARGEST:
+            raise InputError(
+                f"the value {value} has the shape {list(shape)}, more than the engine's {_LARGEST} "
+                "numbers a value (2 GiB); use a smaller input"
+            )
     for layer in net.layers:
         emit = _EMITTERS.get(layer.type)
         if emit is None:
