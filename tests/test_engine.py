@@ -257,6 +257,11 @@ def test_an_input_may_be_asked_for() -> None:
     np.testing.assert_array_equal(found["x"], np.maximum(inputs["data"], 0))
 
 
+def test_nothing_may_be_asked_for() -> None:
+    net, _ = one_layer("Parameter", *CASES["Parameter"][0])
+    assert Session(net, []).run({}) == {}
+
+
 def test_weights_without_weight_do_not_slow_the_engine_down() -> None:
     """Denormal weights count as 0, and only they; nothing else in the process changes."""
     text = header(1, 3, 1, 1) + layer("Scale", "x", "data")

@@ -36,7 +36,8 @@ class Session:
         model = to_onnx(net, self._computed)
         self._name = net.name
         try:
-            self._session = open_session(model.SerializeToString())
+            # onnxruntime takes no network that makes nothing.
+            self._session = open_session(model.SerializeToString()) if self._computed else None
         except _REFUSALS as error:
             raise InputError(self._refusal(error)) from error
 
@@ -54,7 +55,7 @@ class Session:
                 raise InputError(f"the network's input {name} is {list(shape)}; it is {found}")
         feed = {x: np.ascontiguousarray(inputs[x], dtype=np.float32) for x in self._inputs}
         try:
-            results: list[Array] = self._session.run(self._computed, feed) if self._computed else []
+            results: list[Array] = self._session.run(self._computed, feed) if self._session else []
         except _REFUSALS as error:
             raise InputError(self._refusal(error)) from error
         made = {**feed, **dict(zip(self._computed, results, strict=True))}
