@@ -106,6 +106,7 @@ def command(
         left = done.input or options.input_form(done.net)
         say.print(f"the network now reads {left}", markup=False)
     say.print(f"{len(done.net.layers)} layers: {out / prototxt.name}", markup=False)
+    say.print(f"outputs: {', '.join(done.net.outputs)}", markup=False)
     say.print(f"what changed, side by side: {out / PAGE}", markup=False)
     say.print(f"the same as text: {out / CHANGES}", markup=False)
     say.print(f"next: nnie check {out / prototxt.name}", markup=False)
