@@ -49,6 +49,16 @@ def range_z(x: npt.ArrayLike, bits: int) -> int:
     return z_of(kernels.largest_magnitude(_as_float32(x)), form)
 
 
+def largest_magnitude(x: npt.ArrayLike) -> float:
+    """The largest magnitude in `x` (any shape, float32), NaN left out; 0 of an empty array.
+
+    Raises:
+        InputError: `x` is not real numbers.
+    """
+    bits = kernels.largest_magnitude(_as_float32(x))
+    return float(np.array(bits, np.int32).view(np.float32))
+
+
 def quantize(x: npt.ArrayLike, bits: int, z: int | None = None) -> tuple[FloatArray, int]:
     """`x` (any shape, taken as float32) rounded to what the chip can hold, and the z used.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from nnie_pipeline.compare.dumps import write_dump
 from nnie_pipeline.engine.choice import ENGINES, session
 from nnie_pipeline.engine.onnxruntime_engine import all_values
 from nnie_pipeline.errors import InputError
+from nnie_pipeline.quant.assumptions import USUAL, Assumptions
 from nnie_pipeline.quant.ranges import RangeRecorder, Ranges
 from nnie_pipeline.quant.simulate import Simulator
+from nnie_pipeline.quant.widths import Bits
 
 _LARGEST_INPUT = 1 << 30
 
@@ -26,11 +29,17 @@ def dump_float(net: Net, feed: Mapping[str, Array], folder: Path, engine: str = 
 
 
 def dump_simulated(
-    net: Net, feed: Mapping[str, Array], bits: int, ranges: Ranges, folder: Path
+    net: Net,
+    feed: Mapping[str, Array],
+    bits: Bits | Literal["mixed"],
+    ranges: Ranges,
+    folder: Path,
+    assumptions: Assumptions = USUAL,
 ) -> None:
     """Write every value of the simulated network for one input into `folder`."""
-    values = Simulator(net, bits, ranges).run(feed)
-    write_dump(net, values, f"simulated {bits} bit", "onnxruntime", folder)
+    values = Simulator(net, bits, ranges, assumptions).run(feed)
+    said = f"{bits} bit" if isinstance(bits, int) else "mixed 8 and 16 bit"
+    write_dump(net, values, f"simulated {said}", "onnxruntime", folder)
 
 
 def record_ranges(
@@ -38,15 +47,60 @@ def record_ranges(
     feeds: Iterable[Mapping[str, Array]],
     progress: Callable[[int], None] | None = None,
     engine: str = ENGINES[0],
+    scales: Mapping[str, float] | None = None,
 ) -> Ranges:
-    """Ranges over the float runs of `feeds`; `progress` is called with the count so far."""
-    recorder = RangeRecorder(net)
-    running = session(engine, net, [x for x in recorder.values if x not in net.inputs])
+    """Ranges over the float runs of `feeds`; `progress` is called with the count so far.
+
+    `scales` is the data_scale of each input that is a picture.
+    """
+    return recorded([RangeRecorder(net, scales)], net, feeds, progress, engine)[0]
+
+
+class Recorder(Protocol):
+    """What collects ranges picture by picture: `RangeRecorder`, `PercentileRecorder`."""
+
+    @property
+    def values(self) -> list[str]:
+        """The values that `add` needs."""
+        ...
+
+    def add(self, values: Mapping[str, Array]) -> None:
+        """Take in the values of one picture's float run."""
+        ...
+
+    def ranges(self) -> Ranges:
+        """What was collected."""
+        ...
+
+
+def recorded(
+    recorders: Sequence[Recorder],
+    net: Net,
+    feeds: Iterable[Mapping[str, Array]],
+    progress: Callable[[int], None] | None = None,
+    engine: str = ENGINES[0],
+) -> list[Ranges]:
+    """What each recorder finds, over one float run of each of `feeds`."""
+    wanted = dict.fromkeys(x for recorder in recorders for x in recorder.values)
+    running = session(engine, net, [x for x in wanted if x not in net.inputs])
     for number, feed in enumerate(feeds, 1):
-        recorder.add({**feed, **running.run(feed)})
+        values = {**feed, **running.run(feed)}
+        for recorder in recorders:
+            recorder.add(values)
         if progress:
             progress(number)
-    return recorder.ranges()
+    return [x.ranges() for x in recorders]
+
+
+def picture_scales(net: Net, scales: Sequence[float]) -> dict[str, float]:
+    """The data_scale of a network's one picture input, as `RangeRecorder` takes it.
+
+    Empty where channels have different scales: such a network's input is no picture that
+    nnie_mapper can scale.
+    """
+    if len(net.inputs) != 1 or len(set(scales)) != 1 or scales[0] <= 0:
+        return {}
+    return {next(iter(net.inputs)): float(scales[0])}
 
 
 def feeds_of(net: Net, blobs: Iterable[Array]) -> Iterator[dict[str, Array]]:
