@@ -1074,6 +1074,8 @@ def test_an_arithmetic_pass_may_move_outputs_a_little_and_no_more(
         ([1.0, np.nan], [1.0, np.nan], np.inf),
         ([1.0, 2.0], [1.0, np.nan], np.inf),
         ([1.0, np.inf], [1.0, 2.0], np.inf),
+        ([1.0, np.inf], [1.0, np.inf], np.inf),
+        ([1.0, -np.inf], [1.0, -np.inf], np.inf),
         ([1.0, 2.0], [1.0], np.inf),
         ([], [], 0),
     ],
