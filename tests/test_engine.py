@@ -257,6 +257,14 @@ def test_an_input_may_be_asked_for() -> None:
     np.testing.assert_array_equal(found["x"], np.maximum(inputs["data"], 0))
 
 
+def test_a_network_may_use_the_names_of_the_engines_own_values() -> None:
+    text = header(1, 2) + layer("Power", "temporary:1", "data", "", "power_param { scale: 2 }")
+    text += layer("Power", "constant:0", "temporary:1", "", "power_param { scale: 3 shift: 1 }")
+    text += layer("Power", "temporary:2", "constant:0", "", "power_param { scale: 5 shift: 1 }")
+    found = Session(net_of(text)).run({"data": np.array([[1, -1]], np.float32)})
+    assert found["temporary:2"].tolist() == [[36, -24]]
+
+
 def test_nothing_may_be_asked_for() -> None:
     net, _ = one_layer("Parameter", *CASES["Parameter"][0])
     assert Session(net, []).run({}) == {}

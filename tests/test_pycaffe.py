@@ -13,8 +13,8 @@ import pytest
 from nnie_pipeline.caffe.net import Layer, Net
 from nnie_pipeline.engine import pycaffe_engine
 from nnie_pipeline.errors import InputError
+from tests.caffe_nets import conv, header, layer, net_of, random_net
 from tests.caffe_nets import feed as feed_of
-from tests.caffe_nets import header, layer, net_of, random_net
 from tests.conftest import missing
 from tests.layer_cases import CASES, FORMULA, one_layer
 from tests.layer_table import (
@@ -81,12 +81,23 @@ def test_a_gpu_only_layer_is_one_clear_line() -> None:
         (layer("Upsample", "x", "data", "", "upsample_param { scale_h: 1 scale_w: 2 }"),
          "one whole factor"),
         (layer("Custom", "x", "data", "", "custom_param { shape { dim: 2 } }"), "no layer type"),
+        (conv("x", "data", 2), "no weights in the caffemodel"),
+        (layer("Scale", "x", "data"), "no weights in the caffemodel"),
     ],
 )  # fmt: skip
 def test_what_would_end_the_process_is_one_clear_line(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         pycaffe_engine.Session(net_of(header(1, 2, 6, 6) + text))
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_caffe_has_no_room_for_are_one_clear_line() -> None:
+    net, _ = random_net(header(1, 2, 6, 6) + layer("ReLU", "x", "data"))
+    net.layers[0].weights = [np.ones(3, np.float32)]
+    with pytest.raises(
+        InputError, match=r"layer x \(ReLU\): its blobs hold \[3\] .* \[\] in"
+    ):
+        pycaffe_engine.Session(net)
 
 
 def test_a_value_that_is_not_there() -> None:

@@ -31,7 +31,7 @@ class Graph:
         Denormal float32 numbers become 0: trained weights around 1e-39 (MobileFaceNet has
         270,000) make x86 ten times slower and no output different.
         """
-        name = f"constant:{len(self.constants)}"
+        name = self._free("constant", len(self.constants))
         array: npt.NDArray[Any] = np.array(value, dtype=dtype, order="C")
         if array.dtype == np.float32:
             array[np.abs(array) < _SMALLEST_NORMAL] = 0
@@ -58,7 +58,14 @@ class Graph:
     def name_temporary(self) -> str:
         """A new name for a value between nodes."""
         self._temporaries += 1
-        return f"temporary:{self._temporaries}"
+        return self._free("temporary", self._temporaries)
+
+    def _free(self, kind: str, number: int) -> str:
+        """A name that no value of the network has."""
+        name = f"{kind}:{number}"
+        while name in self.shapes:
+            name += "_"
+        return name
 
     def reshape(self, value: str, shape: Sequence[int], output: str | None = None) -> str:
         """`value` laid out as `shape`."""

@@ -67,7 +67,11 @@ class Session:
             prototxt, caffemodel = Path(folder) / "net.prototxt", Path(folder) / "net.caffemodel"
             write_net(self._apart, prototxt, caffemodel)
             _check_fields(prototxt.read_text(encoding="utf-8"))
-            return self._caffe.Net(str(prototxt), self._caffe.TEST, weights=str(caffemodel))
+            loaded = self._caffe.Net(str(prototxt), self._caffe.TEST)
+            for layer in self._apart.layers:
+                _check_blobs(layer, [x.count for x in loaded.params.get(layer.name, ())])
+            loaded.copy_from(str(caffemodel))
+        return loaded
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The wanted values for `inputs`, each a fresh array.
@@ -108,6 +112,21 @@ def _check_types(net: Net, known: set[str]) -> None:
                 f"layer {layer.name}: STOCHASTIC pooling is for training, no engine can run it; "
                 "NNIE knows MAX and AVE"
             )
+
+
+def _check_blobs(layer: Layer, counts: list[int]) -> None:
+    """Compare the layer's weights with those that Caffe made room for."""
+    if counts and not layer.weights:
+        raise InputError(
+            f"layer {layer.name} ({layer.type}) has no weights in the caffemodel; give the one "
+            "that belongs to the prototxt"
+        )
+    found = [x.size for x in layer.weights]
+    if found != counts:
+        raise InputError(
+            f"layer {layer.name} ({layer.type}): its blobs hold {found} numbers in the caffemodel "
+            f"and {counts} in Caffe; give the one that belongs to the prototxt"
+        )
 
 
 def _spell(layer: Layer, shapes: Mapping[str, Shape]) -> None:
