@@ -26,6 +26,7 @@ _COMMANDS = (
     "dump",
     "simulate",
     "compare",
+    "diagnose",
     "report",
     "wk",
     "export_onnx",
