@@ -151,8 +151,10 @@ def read_set(folder: Path) -> CalibrationSet:
     return record
 
 
-def load_input(folder: Path, index: int) -> Blob:
+def load_input(folder: Path, index: int, spec: InputSpec | None = None) -> Blob:
     """The network input, float32 (1, C, H, W), of picture `index` (-1: the last) of a set.
+
+    `spec` says how another network than the set's takes the same pixels (its mean and scale).
 
     Raises:
         InputError: the set or the picture is missing or damaged, or there is no such index.
@@ -161,7 +163,7 @@ def load_input(folder: Path, index: int) -> Blob:
     count = len(record.pictures)
     if not -count <= index < count:
         raise InputError(f"set {folder} has {count} pictures; there is no number {index}")
-    return _load(folder, record, record.pictures[index])
+    return _load(folder, record, record.pictures[index], spec)
 
 
 def load_inputs(folder: Path) -> Iterator[Blob]:
@@ -177,14 +179,16 @@ def ascii_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_")[:_LONGEST_NAME] or "picture"
 
 
-def _load(folder: Path, record: CalibrationSet, entry: SetPicture) -> Blob:
+def _load(
+    folder: Path, record: CalibrationSet, entry: SetPicture, spec: InputSpec | None = None
+) -> Blob:
     canvas, _ = read_picture(folder / entry.file)
     if canvas.shape[:2] != (record.height, record.width):
         raise InputError(
             f"{folder / entry.file} is not {record.height}x{record.width} any more; "
             "run nnie calibrate again"
         )
-    return to_blob(stored_pixels(canvas, record.input.colour), record.input)
+    return to_blob(stored_pixels(canvas, record.input.colour), spec or record.input)
 
 
 def _write_picture(

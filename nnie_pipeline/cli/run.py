@@ -41,7 +41,6 @@ def command(
     from nnie_pipeline.cli.progress import progress_bar
     from nnie_pipeline.engine.choice import check_engine
     from nnie_pipeline.errors import InputError
-    from nnie_pipeline.mapper.cfg import normalisation
     from nnie_pipeline.stages.run import Job, run_all
     from nnie_pipeline.zoo.spec import load_spec, zoo_names
 
@@ -55,8 +54,6 @@ def command(
     if kept and tuple(kept) != spec.outputs:
         # The head reads the spec's own outputs.
         spec = spec.model_copy(update={"outputs": tuple(kept), "head": None})
-    # What no cfg can say is told now, not after half of the stages.
-    normalisation(spec.input.mean, spec.input.scale)
     find_chip(chip)
     check_engine(engine)
     if weights is not None:

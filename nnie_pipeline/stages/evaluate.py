@@ -33,6 +33,7 @@ import cv2
 
 from nnie_pipeline import files
 from nnie_pipeline.caffe.net import Array, Net
+from nnie_pipeline.calibration.network_input import InputSpec
 from nnie_pipeline.calibration.pictures import read_picture
 from nnie_pipeline.calibration.sets import load_input, read_set
 from nnie_pipeline.engine.choice import ENGINES
@@ -87,11 +88,13 @@ def evaluate(
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
     engine: str = ENGINES[0],
+    original: InputSpec | None = None,
 ) -> dict[str, Any]:
     """Compare the runs; writes evaluate.json, and of a detector drawn pictures, into `folder`.
 
     `reference` is the original as ONNX, as convert wrote it, its outputs in the head's order;
-    `order` names the values of `net` in that order.
+    `order` names the values of `net` in that order. `original` says how the original takes
+    pixels, where that is not how the set's network does.
 
     Returns:
         What evaluate.json holds.
@@ -101,7 +104,7 @@ def evaluate(
     skipped = max(0, len(record.pictures) - MOST_PICTURES)
     pictures: list[dict[str, Any]] = []
     embeddings: list[dict[str, Any]] = []
-    ran = _runs(reference, net, order, ranges, calibration, skipped, engine)
+    ran = _runs(reference, net, order, ranges, calibration, skipped, engine, original)
     for number, found in enumerate(ran, 1):
         if isinstance(head, Embedding):
             embeddings.append(_embedding(found, head))
@@ -132,6 +135,7 @@ def _runs(
     calibration: Path,
     first: int,
     engine: str,
+    original: InputSpec | None,
 ) -> Iterator[_Ran]:
     """The outputs on each picture of the set from number `first`."""
     session = open_session(str(reference))
@@ -140,10 +144,11 @@ def _runs(
     simulators = {bits: Simulator(net, int(bits), ranges) for bits in RUNS[1:]}
     for index, entry in enumerate(read_set(calibration).pictures[first:], first):
         blob = load_input(calibration, index)
+        given = load_input(calibration, index, original)
         feed = next(feeds_of(net, [blob]))
         made = caffe.run(feed)
         outputs = {
-            "onnx": session.run(None, {original_input: blob}),
+            "onnx": session.run(None, {original_input: given}),
             "float": [made[x] for x in order],
         }
         for bits, simulator in simulators.items():

@@ -5,26 +5,32 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nnie_pipeline import files
 from nnie_pipeline.caffe.files import read_net
 from nnie_pipeline.caffe.templates import render
+from nnie_pipeline.calibration.network_input import InputSpec
 from nnie_pipeline.calibration.sets import load_input, load_inputs, read_set, write_set
 from nnie_pipeline.chips.check import check_files
 from nnie_pipeline.compare.dumps import read_dump
 from nnie_pipeline.compare.layers import compare
+from nnie_pipeline.errors import NotExpressibleError
+from nnie_pipeline.mapper.cfg import normalisation
 from nnie_pipeline.mapper.folder import write_mapper_folder
 from nnie_pipeline.onnx2caffe.load import external_files, load_model
 from nnie_pipeline.quant.ranges import WIDTHS, Ranges
 from nnie_pipeline.report.page import write_report
+from nnie_pipeline.rewrite.fold_input import Fold
 from nnie_pipeline.stages.adopt import adopt_files
 from nnie_pipeline.stages.convert import REFERENCE, convert_files
 from nnie_pipeline.stages.dump import dump_float, dump_simulated, feeds_of, record_ranges
 from nnie_pipeline.stages.evaluate import RUNS, evaluate
 from nnie_pipeline.stages.probe import Probe
 from nnie_pipeline.stages.rewrite import rewrite_files
+from nnie_pipeline.stages.rewrite_options import RewriteOptions
 from nnie_pipeline.stages.run import Job, read_verdict
 from nnie_pipeline.stages.sizes import write_sizes
 from nnie_pipeline.zoo.fetch import fetch
@@ -102,11 +108,30 @@ def _rewrite(job: Job) -> str:
             *job.net_files("convert"), job.spec.name, folder,
             job.size if job.spec.is_caffe else None, _probe(job),
             outputs=job.spec.outputs if job.spec.is_caffe else _converted_outputs(job),
-            engine=job.engine,
+            engine=job.engine, options=_options(job.input()),
         )  # fmt: skip
+        # What stays has to be said by the cfg.
+        if done.input is not None:
+            normalisation(done.input.mean, done.input.scale)
     changed = [f"{x.name} {len(x.changed)}" for x in done.passes if x.changed]
     worst = max((x.difference for x in done.passes), default=0.0)
     return f"{', '.join(changed) or 'nothing to change'}; largest difference {worst:.1e}"
+
+
+def _options(wanted: InputSpec) -> RewriteOptions:
+    """Only what no cfg can say goes into the first layer, a scale a channel."""
+    fold: Fold = "none"
+    try:
+        normalisation(wanted.mean, wanted.scale)
+    except NotExpressibleError:
+        fold = "scale"
+    return RewriteOptions(mean=wanted.mean, scale=wanted.scale, fold=fold)
+
+
+def _rewritten_input(job: Job) -> InputSpec:
+    """How the rewritten network takes pixels: what stays of the spec's mean and scale."""
+    left = files.read_json(job.path("rewrite", "rewrite.json"), "the record of rewrite")["input"]
+    return replace(job.input(), mean=tuple(left["mean"]), scale=tuple(left["scale"]))
 
 
 def _converted_outputs(job: Job) -> list[str]:
@@ -131,7 +156,7 @@ def _check(job: Job) -> str:
 def _calibrate(job: Job) -> str:
     with job.bar("pictures") as progress:
         result = write_set(
-            job.pictures(), job.input(), job.size, job.path("calibration"),
+            job.pictures(), _rewritten_input(job), job.size, job.path("calibration"),
             allow_gray=job.allow_gray, progress=progress,
         )  # fmt: skip
     gray = f", {len(result.gray)} gray" if result.gray else ""
@@ -205,7 +230,7 @@ def _evaluate(job: Job) -> str:
         result = evaluate(
             job.path("convert", REFERENCE), net, _rewritten_outputs(job), ranges,
             job.path("calibration"), head, job.spec.head.judged, folder, progress,
-            job.engine,
+            job.engine, job.input(),
         )  # fmt: skip
     return _evaluation_line(result)
 

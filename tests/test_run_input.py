@@ -1,0 +1,163 @@
+"""`nnie run` and `nnie rewrite` on networks whose input no cfg can describe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import yaml
+from onnx import helper
+
+from nnie_pipeline.caffe.files import read_net
+from nnie_pipeline.calibration.sets import load_input, read_set
+from nnie_pipeline.engine.onnxruntime_engine import Session
+from nnie_pipeline.mapper.cfg import read_cfg
+from tests.builds import Cli, here, pictures
+from tests.caffe_nets import conv, header, layer, random_net, save
+from tests.tiny_models import save as save_onnx
+from tests.tiny_models import two_convolutions
+
+MEAN, SCALE = [10.0, 20.0, 30.0], [0.01, 0.02, 0.04]
+
+
+def spec_of(folder: Path, **of_input: object) -> Path:
+    path = folder / "mine.yaml"
+    given = {"colour": "RGB", "mean": MEAN, "scale": SCALE, "geometry": "stretch", **of_input}
+    source = {"kind": "file", "path": "tiny.onnx"}
+    path.write_text(
+        yaml.safe_dump(
+            {"name": "mine", "licence": "MIT", "source": source, "input": given,
+             "head": {"decoder": "embedding"}}
+        )
+    )  # fmt: skip
+    return path
+
+
+def run(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    ran = cli("run", "mine.yaml", "--size", "32", "--images", "pics", "--build", "build")
+    assert ran.status == 0, ran
+    return folder / "build" / "mine-32x32"
+
+
+def test_a_scale_a_channel_goes_into_the_first_layer(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The original gets what its spec says, everything behind rewrite what is left of it."""
+    two_convolutions(tmp_path / "tiny.onnx")
+    pictures(tmp_path / "pics")
+    spec_of(tmp_path)
+    build = run(cli, tmp_path, monkeypatch)
+    record = json.loads((build / "rewrite/rewrite.json").read_text())
+    assert record["input"] == {"mean": MEAN, "scale": [1, 1, 1]}
+    by_name = {x["name"]: x for x in record["passes"]}
+    assert by_name["fold-input"]["changed"] == 1
+    assert by_name["fold-input"]["difference"] < 1e-5
+    calibration = read_set(build / "calibration")
+    assert calibration.input.mean == tuple(MEAN)
+    assert calibration.input.scale == (1, 1, 1)
+    cfg = read_cfg((build / "mapper/mine_func_8bit.cfg").read_text())
+    assert cfg.get("norm_type") == "2"
+    assert (build / "mapper/mean.txt").read_text().split() == [str(x) for x in MEAN]
+    # The board's network on the set's input, against the model on the spec's.
+    net = read_net(build / "rewrite/mine.prototxt", build / "rewrite/mine.caffemodel")
+    blob = load_input(build / "calibration", -1)
+    found = Session(net).run({next(iter(net.inputs)): blob})[net.outputs[0]]
+    session = onnxruntime.InferenceSession(str(tmp_path / "tiny.onnx"))
+    scaled = blob * np.array(SCALE, np.float32).reshape(1, 3, 1, 1)
+    expected = session.run(["out"], {"data": scaled})[0]
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    embeddings = json.loads((build / "evaluate/evaluate.json").read_text())["embeddings"]
+    assert embeddings
+    assert min(x["cosines"]["float"] for x in embeddings) > 0.9999
+
+
+def test_one_scale_for_all_is_left_to_the_cfg(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_convolutions(tmp_path / "tiny.onnx")
+    pictures(tmp_path / "pics")
+    spec_of(tmp_path, scale=0.02)
+    build = run(cli, tmp_path, monkeypatch)
+    record = json.loads((build / "rewrite/rewrite.json").read_text())
+    assert record["input"] == {"mean": MEAN, "scale": [0.02] * 3}
+    assert next(x["changed"] for x in record["passes"] if x["name"] == "fold-input") == 0
+    assert read_set(build / "calibration").input.scale == (0.02,) * 3
+    cfg = read_cfg((build / "mapper/mine_func_8bit.cfg").read_text())
+    assert (cfg.get("norm_type"), cfg.get("data_scale")) == ("5", "0.02")
+
+
+def test_a_scale_that_nothing_takes_in_is_refused(tmp_path: Path, cli: Cli) -> None:
+    """The first layer is no convolution."""
+    nodes = [
+        helper.make_node("Relu", ["data"], ["r"], "first"),
+        helper.make_node("Conv", ["r", "w"], ["out"], "conv"),
+    ]
+    save_onnx(tmp_path / "tiny.onnx", nodes, {"w": (4, 3, 3, 3)})
+    onnx.checker.check_model(str(tmp_path / "tiny.onnx"))
+    pictures(tmp_path / "pics")
+    spec = spec_of(tmp_path)
+    ran = cli("run", spec, "--size", "32", "--images", tmp_path / "pics", "--build", tmp_path / "b")
+    assert ran.status == 3
+    assert "data_scale is one number for all channels" in ran.error
+
+
+def network(folder: Path) -> tuple[Path, Path]:
+    text = (
+        header(1, 3, 16, 16)
+        + conv("c", "data", 4, 3)
+        + layer("DepthwiseConv", "d", "c", "", "convolution_param { num_output: 4 kernel_size: 3 }")
+    )
+    _, weights = random_net(text)
+    return save(folder, text, weights)
+
+
+def test_the_options_of_rewrite(tmp_path: Path) -> None:
+    files = network(tmp_path)
+    out = tmp_path / "out"
+    ran = here(
+        "rewrite", *files, "--out", out, "--mean", "104,117,123", "--scale", "0.017",
+        "--depthwise", "convolution",
+    )  # fmt: skip
+    assert ran.status == 0, ran
+    assert "the network now reads pixels 0 to 255" in ran.out
+    record = json.loads((out / "rewrite.json").read_text())
+    assert record["input"] == {"mean": [0, 0, 0], "scale": [1, 1, 1]}
+    before, after = read_net(*files), read_net(out / "net.prototxt", out / "net.caffemodel")
+    assert [x.type for x in after.layers] == ["Convolution", "Convolution"]
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 16, 16)).astype(np.float32)
+    mean = np.array([104, 117, 123], np.float32).reshape(1, 3, 1, 1)
+    expected = Session(before).run({"data": (pixels - mean) * np.float32(0.017)})["d"]
+    found = Session(after).run({"data": pixels})["d"]
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    # Without a word on the input nothing is folded, and nothing recorded.
+    assert here("rewrite", *files, "--out", tmp_path / "plain").status == 0
+    record = json.loads((tmp_path / "plain/rewrite.json").read_text())
+    assert record["input"] is None
+    # Left out, all of it stays.
+    skipped = tmp_path / "skipped"
+    ran = here("rewrite", *files, "--out", skipped, "--scale", "0.5", "--skip", "fold-input")
+    assert "(pixel - mean) * scale with scale 0.5, 0.5, 0.5" in ran.out
+    assert json.loads((skipped / "rewrite.json").read_text())["input"]["scale"] == [0.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--mean", "1,2"), "input mean [1.0, 2.0]: give one finite number"),
+        (("--mean", "1,x"), "--mean '1,x' holds what is no number"),
+        (("--scale", "0"), "0 makes every input the same"),
+        (("--scale", "nan"), "give one finite number"),
+        (("--depthwise", "group"), "write leave, convolution, depthwiseconv"),
+        (("--chip", "hi3516"), "the chip 'hi3516' is not known"),
+    ],
+)
+def test_options_that_cannot_be(options: tuple[str, str], said: str, tmp_path: Path) -> None:
+    ran = here("rewrite", *network(tmp_path), "--out", tmp_path / "out", *options)
+    assert ran.status == 2
+    assert said in ran.error
+    assert not (tmp_path / "out").exists()
