@@ -41,7 +41,7 @@ def _fetch(job: Job) -> str:
         fetched = fetch(job.spec, job.weights, lambda done, total: progress(done, total or 0))
     # A damaged file is refused before anything is replaced.
     if job.spec.prototxt is not None:
-        read_net(job.spec.prototxt, fetched.path)
+        read_net(job.spec.prototxt, fetched.path, job.size)
     elif not job.spec.is_caffe:
         load_model(fetched.path)
     with files.replaced_folder(job.path("model")) as folder:
