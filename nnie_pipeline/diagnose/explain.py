@@ -37,7 +37,7 @@ NOISE = 1.6
 _NEAR, _MOST_NEAR = 1.2, 3
 """Variants of one cause are simulated if they lie this near to its best in float, so many."""
 
-_REFINED = 5
+_REFINED = 4
 """Hypotheses that are tried again with ranges of their own."""
 
 Predict = Callable[[Hypothesis, int, bool], Values | None]
@@ -155,14 +155,31 @@ class _Trial:
         if found and found[0][0].score > SAME and self.case.ranges is not None:
             found += [
                 (result, hypothesis)
-                for known, hypothesis in found[:_REFINED]
-                if known.bits != FLOAT and (hypothesis.feed or hypothesis.net)
-                if (result := self._one(known.cause, hypothesis, known.bits, True)) is not None
+                for cause, hypothesis in self._nearest_in_float(found)
+                for bits in self.case.bits
+                if bits != FLOAT
+                if (result := self._one(cause, hypothesis, bits, True)) is not None
             ]
         best: dict[str, Explanation] = {}
         for result, _ in sorted(found, key=lambda x: x[0].score):
             best.setdefault(result.cause.name, result)
         return tuple(best.values())
+
+    def _nearest_in_float(
+        self, found: Sequence[tuple[Explanation, Hypothesis]]
+    ) -> list[tuple[Cause, Hypothesis]]:
+        """What could be meant if the mapper calibrated with the mistake: nothing is clipped."""
+        tried = {
+            hypothesis.variant: (x.cause, hypothesis)
+            for x, hypothesis in found
+            if hypothesis.feed or hypothesis.net
+        }
+        scores = {
+            name: result.score
+            for name, (cause, hypothesis) in tried.items()
+            if (result := self._one(cause, hypothesis, FLOAT)) is not None
+        }
+        return [tried[x] for x in sorted(scores, key=lambda x: scores[x])[:_REFINED]]
 
     def _likely(self, cause: Cause, hypotheses: Sequence[Hypothesis]) -> Sequence[Hypothesis]:
         """Of hypotheses that change the network those nearest in float: simulating is slow."""
