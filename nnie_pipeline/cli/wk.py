@@ -1,4 +1,4 @@
-"""`nnie wk`: the header of a compiled network."""
+"""`nnie wk`: a compiled network, decoded and held against the network it was made from."""
 
 from __future__ import annotations
 
@@ -7,38 +7,109 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nnie_pipeline.cli.common import console, existing_file, reported
+from nnie_pipeline.cli.common import console, existing_file, fail, reported
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from nnie_pipeline.wk.header import WkHeader
+    from nnie_pipeline.wk.model import WkModel
+    from nnie_pipeline.wk.proof import LayerProof, Proof
+
+_MOST_REASONS = 10
 
 
 @reported
 def command(
     file: Annotated[Path, typer.Argument(help="the .wk file")],
+    against: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="NET.prototxt NET.caffemodel",
+            help="prove that the file was compiled from this network; status 1 if it was not",
+        ),
+    ] = None,
+    bits: Annotated[
+        int | None, typer.Option(help="with --against: the width it should have")
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="folder for .npy: codes and words, with --against weights"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Show what a compiled .wk file is for: mapper, memory, inputs and outputs."""
+    """Show what a compiled .wk file holds, or prove which network it is."""
+    from nnie_pipeline.errors import InputError
     from nnie_pipeline.files import to_json
-    from nnie_pipeline.wk.header import read_header
+    from nnie_pipeline.wk.decode import decode
 
-    header = read_header(existing_file(file, ".wk file"))
+    if bits not in (None, 8, 16) or (bits is not None and against is None):
+        raise InputError(f"--bits {bits}: give 8 or 16, together with --against")
+    model = decode(existing_file(file, ".wk file"))
+    proof = None if against is None else _prove(model, *against, bits)
+    if export is not None:
+        from nnie_pipeline.wk.export import export_model
+
+        export_model(model, proof, export)
     if as_json:
-        typer.echo(to_json(header.to_dict()), nl=False)
-        return
+        extra = {} if proof is None else {"against": proof.to_dict()}
+        typer.echo(to_json({**model.to_dict(), **extra}), nl=False)
+    elif proof is None:
+        _show(file, model)
+    else:
+        _show_proof(file, proof)
+    if proof is not None and not proof.holds:
+        fail(f"{file.name} {proof.verdict}", 1)
+
+
+def _prove(model: WkModel, prototxt: Path, caffemodel: Path, bits: int | None) -> Proof:
+    from nnie_pipeline.caffe.files import read_net
+    from nnie_pipeline.wk.proof import prove
+
+    existing_file(prototxt, "network")
+    existing_file(caffemodel, "weights")
+    return prove(model, read_net(prototxt, caffemodel), bits)
+
+
+def _show(file: Path, model: WkModel) -> None:
     say = console()
+    header = model.header
     say.print(
         f"{file.name}: for the {'chip' if header.kind == 'chip' else 'functional simulation'}, "
         f"mapper {header.mapper or 'unknown'}, NNIE {header.nnie or 'unknown'}, "
         f"build {header.stamp or 'unknown'}, temporary memory {header.temporary_bytes:,} bytes",
         markup=False,
     )
-    say.print(_table(header))
+    say.print(_blobs(header))
+    if model.layers:
+        say.print(_layers(model))
+        total = model.totals()
+        say.print(
+            f"{total['layers']} layers with weights at {model.bits} bits: "
+            f"{total['weights_not_zero']:,} weights that are not zero, {total['outputs']:,} "
+            f"outputs; {total['stored_bytes']:,} bytes in {model.blocks:,} blocks, every check "
+            f"word right, {total['raw_bytes']:,} decompressed, {100 * total['zeros']:.1f} % of "
+            "the cells zero",
+            markup=False,
+        )
+        say.print(f"BatchNorm {model.batch_norm}", markup=False)
+    for part in model.undecoded:
+        say.print(f"not decoded: {part.size:,} bytes at {part.offset:,}, {part.what}", markup=False)
 
 
-def _table(header: WkHeader) -> Table:
+def _show_proof(file: Path, proof: Proof) -> None:
+    say = console()
+    say.print(_proven(proof))
+    for reason in proof.reasons[:_MOST_REASONS]:
+        say.print(reason, markup=False)
+    if len(proof.reasons) > _MOST_REASONS:
+        rest = len(proof.reasons) - _MOST_REASONS
+        say.print(f"and {rest} more; --json has all", markup=False)
+    if proof.holds:
+        say.print(f"{file.name} {proof.verdict}", markup=False)
+
+
+def _blobs(header: WkHeader) -> Table:
     from rich.table import Column, Table
     from rich.text import Text
 
@@ -50,3 +121,50 @@ def _table(header: WkHeader) -> Table:
                 numbers = (str(blob.height), str(blob.width), str(blob.channels))
                 table.add_row(str(number), what, Text(blob.name), *numbers, blob.type)
     return table
+
+
+def _layers(model: WkModel) -> Table:
+    from rich.table import Table
+
+    table = Table("layer", "type", "outputs", "size", "z", "scale words", "bytes", "zero")
+    for layer in model.layers:
+        kind = "depthwise" if layer.depthwise else layer.type
+        zeros = 100 * layer.zeros / layer.parameters.codes.size
+        table.add_row(
+            str(layer.number), kind, str(layer.outputs), f"{layer.height}x{layer.width}",
+            "Q20.12" if layer.z_out is None else str(layer.z_out),
+            "one" if layer.one_scale and not layer.depthwise else "each output",
+            str(layer.stored), f"{zeros:.0f} %",
+        )  # fmt: skip
+    return table
+
+
+def _proven(proof: Proof) -> Table:
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    name = Column("layer of the network", overflow="fold")
+    table = Table("", name, "weights", "z of weights", "z of input", "words")
+    for layer in proof.layers:
+        table.add_row(
+            str(layer.number), Text(layer.name or "none"), _of(layer.weights), _range(layer.z_w),
+            "" if layer.z_in is None else str(layer.z_in), _words(layer),
+        )  # fmt: skip
+    return table
+
+
+def _of(pair: tuple[int, int]) -> str:
+    return f"all {pair[1]}" if pair[0] == pair[1] else f"{pair[0]} of {pair[1]}"
+
+
+def _range(values: tuple[float, ...]) -> str:
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _words(layer: LayerProof) -> str:
+    parts = {"bias": layer.bias, "scale": layer.scale, "shift": layer.shift}
+    wrong = [f"{name} {_of(x)}" for name, x in parts.items() if x[0] != x[1]]
+    return ", ".join(wrong) or "all"

@@ -84,16 +84,17 @@ _BOUNDARY = np.array([_boundaries(16), _boundaries(128)], np.int32)
 _LEVEL = np.array([_levels(16), _levels(128)], np.int32)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    compiled: Callable[..., Any]
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` compiled by numba at its first call; the code is kept on disk where possible."""
+    result: Callable[..., Any]
     try:
-        compiled = numba.njit(cache=True, nogil=True)(function)
+        result = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # no folder can be written to keep the compiled code
-        compiled = numba.njit(nogil=True)(function)
-    return compiled
+        result = numba.njit(nogil=True)(function)
+    return result
 
 
-@_compiled
+@compiled
 def _nearest_level(bits: Any, row: Any, limits: Any) -> Any:
     # numba widens every result to 64 bits; the casts keep the loop at full vector width.
     magnitude = np.int32(bits & _MAGNITUDE)
@@ -112,7 +113,7 @@ def _nearest_level(bits: Any, row: Any, limits: Any) -> Any:
     return value if (magnitude > zero) & (magnitude <= _EXPONENT) else _ZERO
 
 
-@_compiled
+@compiled
 def _round_to_levels(values: Any, out: Any, row: Any, limits: Any, in_place: Any) -> None:
     top, lowest, lowest_negative = limits[0], limits[1], limits[2]
     zero, zero_negative = limits[3], limits[4]
@@ -125,7 +126,7 @@ def _round_to_levels(values: Any, out: Any, row: Any, limits: Any, in_place: Any
             out[i] = _nearest_level(values[i], row, bounds)
 
 
-@_compiled
+@compiled
 def _largest_magnitude(values: Any) -> Any:
     largest = _ZERO
     for i in range(values.size):
@@ -135,7 +136,7 @@ def _largest_magnitude(values: Any) -> Any:
     return largest
 
 
-@_compiled
+@compiled
 def _round_q20_12(values: Any, out: Any) -> None:
     for i in range(values.size):
         scaled = values[i] * np.float32(4096)

@@ -16,15 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nnie_pipeline.errors import InputError
-from nnie_pipeline.wk.code_table import (
-    END,
-    LITERAL,
-    LONGEST,
-    MARKER_FIRST,
-    MARKER_STEP,
-    SYMBOLS,
-    code_table,
-)
+from nnie_pipeline.wk.code_table import SYMBOLS, code_table
+from nnie_pipeline.wk.stream import decode_streams
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -38,11 +31,6 @@ _KNOWN_FLAGS = (0, COMPRESSED, COMPRESSED | TABLE, COMPRESSED | TABLE | RUN_MODE
 _MOST_DATA = 512 << 20
 _BYTES_A_BYTE = 12
 """A byte of stream holds at most 8 bits, and 6 bits (the longest run) make 9 bytes."""
-_BETWEEN_CHECKS = 16
-_LONGEST_RUN = 9
-_ROW = 64
-_AHEAD = 4 + _BETWEEN_CHECKS * (LONGEST + 1) // 8
-"""Bytes that may be read behind the area before a stream that never ends is noticed."""
 
 
 @dataclass(frozen=True)
@@ -138,23 +126,9 @@ def _tables(area: Bytes, offset: Ints, flags: Ints, slot: Ints) -> Bytes:
     return np.where(last[:, None] >= 0, area[np.minimum(places, len(area) - 1)], 0).astype(np.uint8)
 
 
-def _packed_code() -> Ints:
-    """Both modes by 13 bits (mode, next 12 bits): bits | count << 4 | symbol << 8.
-
-    Symbol 0..36 is a place in the table; the two rows above stand for a literal and the end.
-    """
-    rows = []
-    for run_mode in (False, True):
-        code = code_table(run_mode)
-        symbol = np.where(code.symbol == LITERAL, SYMBOLS, code.symbol)
-        symbol = np.where(code.symbol == END, SYMBOLS + 1, symbol)
-        rows.append(code.length | code.count << 4 | symbol << 8)
-    return np.concatenate(rows).astype(np.int64)
-
-
 def _decompress(
     area: Bytes,
-    position: Ints,
+    begin: Ints,
     end: Ints,
     run_mode: npt.NDArray[np.bool_],
     table: Bytes,
@@ -163,54 +137,18 @@ def _decompress(
     sizes: Ints,
     slot: Ints,
 ) -> None:
-    """Decode all streams side by side, one field of each in a step.
-
-    `position` and `end` are the first bit and the one behind the last, in the whole area.
-    """
-    if not len(slot):
-        return
-    code = _packed_code()
+    """Decode all streams; `begin` and `end` are bits of the whole area."""
+    codes = [code_table(x) for x in (False, True)]
+    length, symbol, count = (
+        np.concatenate([x.length for x in codes]),
+        np.concatenate([x.symbol for x in codes]),
+        np.concatenate([x.count for x in codes]),
+    )
     reverse = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8), bitorder="little"))
-    flipped = np.concatenate([reverse[area], np.zeros(_AHEAD, np.uint8)]).astype(np.int32)
-    window = flipped[:-2] << 16 | flipped[1:-1] << 8 | flipped[2:]
-    values = np.zeros((len(slot), _ROW), np.uint8)
-    values[:, :SYMBOLS] = table
-    flat = values.reshape(-1)
-    out = np.zeros(len(data) + _LONGEST_RUN * _BETWEEN_CHECKS, np.uint8)
-    out[: len(data)] = data
-    filled = np.repeat(table[:, 0], sizes)
-    where = np.repeat(start - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
-    out[where + np.arange(len(filled))] = filled  # runs of the first symbol stand there already
-
-    row = np.arange(len(slot)) * _ROW
-    mode = run_mode.astype(np.int64) << LONGEST
-    grid = position + MARKER_FIRST
-    position = position + 1
-    target = start.copy()
-    limit = start + sizes
-    while len(row):
-        for _ in range(_BETWEEN_CHECKS):
-            bits = window[position >> 3] >> (LONGEST - (position & 7)) & 0xFFF
-            field = code[mode | bits]
-            symbol = field >> 8
-            count = field >> 4 & 15
-            byte = np.where(symbol == SYMBOLS, bits & 0xFF, flat[row + symbol])
-            writes = count > 0
-            out[target[writes]] = byte[writes]
-            target += count
-            moved = position + np.where(writes, field & 15, 0)
-            passed = moved >= grid
-            grid += MARKER_STEP * (passed & writes)
-            position = np.where(writes, moved + passed, position)
-        done = ~writes
-        wrong = (target > limit) | (position > end)
-        if done.any():
-            tail = position[done] + 9
-            unused = end[done] - tail
-            wrong[done] |= (target[done] != limit[done]) | (unused < 0) | (unused > 7)
-        if wrong.any():
-            raise InputError(f"parameter block {slot[int(np.argmax(wrong))]} does not decode")
-        left = ~done
-        row, mode, grid, position = row[left], mode[left], grid[left], position[left]
-        target, limit, end, slot = target[left], limit[left], end[left], slot[left]
-    data[:] = out[: len(data)]
+    padded = np.concatenate([reverse[area], np.zeros(2, np.uint8)])
+    wrong = decode_streams(
+        padded, begin, end, run_mode.astype(np.int64), table, length, symbol, count,
+        data, start, sizes,
+    )  # fmt: skip
+    if wrong >= 0:
+        raise InputError(f"parameter block {slot[wrong]} does not decode to its length")

@@ -39,6 +39,10 @@ class Parameters:
     scale: Words
     shift: Words
 
+    def words(self) -> Words:
+        """Bias, scale and shift as int32 (3, outputs)."""
+        return np.stack([self.bias, self.scale, self.shift])
+
 
 def cells_of(size: int, bits: int) -> int | None:
     """How many cells an output of a block of `size` bytes has; None if it cannot be one."""

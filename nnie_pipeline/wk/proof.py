@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nnie_pipeline.caffe.net import Net
@@ -69,8 +69,10 @@ class Proof:
         }
 
 
-def prove(model: WkModel, net: Net) -> Proof:
+def prove(model: WkModel, net: Net, bits: int | None = None) -> Proof:
     """Hold every layer of the file against the network, as it is and with BatchNorm merged.
+
+    `bits` is the width that the file should have, where that is to be checked too.
 
     Raises:
         InputError: the file has no layer that could be decoded, or the network none with
@@ -92,7 +94,15 @@ def prove(model: WkModel, net: Net) -> Proof:
         proofs.append(proof)
         if proof.holds:
             break
-    return max(proofs, key=lambda x: (x.holds, sum(y.weights[0] for y in x.layers)))
+    best = max(proofs, key=lambda x: (x.holds, sum(y.weights[0] for y in x.layers)))
+    if bits in (None, model.bits):
+        return best
+    reason = f"it is {model.bits} bit, not {bits}"
+    if not best.holds:
+        verdict = f"{best.verdict}; {reason}"
+    else:
+        verdict = f"is not as asked: {reason}, though it {best.verdict}"
+    return replace(best, holds=False, verdict=verdict, reasons=(reason, *best.reasons))
 
 
 def _prove(model: WkModel, net: Net, given: Net, merged: bool, has_norm: bool) -> Proof:
