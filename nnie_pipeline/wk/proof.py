@@ -88,13 +88,14 @@ def prove(model: WkModel, net: Net, bits: int | None = None) -> Proof:
     variants = [(net, False), (merged, True)] if changed else [(net, False)]
     if changed and model.batch_norm.startswith("merged"):
         variants.reverse()
-    proofs = []
+    fits = []
     for variant, is_merged in variants:
-        proof = _prove(model, variant, net, is_merged, changed)
-        proofs.append(proof)
-        if proof.holds:
+        fitted, predicted, open_parts = _fit(model, variant)
+        fits.append((variant, is_merged, fitted, predicted, open_parts))
+        if len(fitted) == len(model.layers) and all(x.complete for x in fitted):
             break
-    best = max(proofs, key=lambda x: (x.holds, sum(y.weights[0] for y in x.layers)))
+    closest = max(fits, key=lambda x: sum(y.weights[0] for y in x[2]))
+    best = _judge(model, net, changed, *closest)
     if bits in (None, model.bits):
         return best
     reason = f"it is {model.bits} bit, not {bits}"
@@ -105,14 +106,28 @@ def prove(model: WkModel, net: Net, bits: int | None = None) -> Proof:
     return replace(best, holds=False, verdict=verdict, reasons=(reason, *best.reasons))
 
 
-def _prove(model: WkModel, net: Net, given: Net, merged: bool, has_norm: bool) -> Proof:
+def _fit(model: WkModel, net: Net) -> tuple[list[Fitted], list[Predicted], list[str]]:
     assert model.bits is not None
     predicted, open_parts = predict(net, model.bits)
-    if not predicted:
+    if not predicted and not open_parts:
         raise InputError("the network has no weights; give its caffemodel with the prototxt")
-    pairs = pair(model.layers, predicted)
-    fitted = {x.number: fit(model, x, y) for x, y in zip(model.layers, pairs, strict=True) if y}
-    makers = _makers(net, list(fitted.values()))
+    pairs = zip(model.layers, pair(model.layers, predicted), strict=True)
+    return [fit(model, x, y) for x, y in pairs if y is not None], predicted, open_parts
+
+
+def _judge(
+    model: WkModel,
+    given: Net,
+    has_norm: bool,
+    net: Net,
+    merged: bool,
+    fits: list[Fitted],
+    predicted: list[Predicted],
+    open_parts: list[str],
+) -> Proof:
+    fitted = {x.layer.number: x for x in fits}
+    shapes = infer(given)
+    makers = _makers(net, fits)
     layers = []
     for layer in model.layers:
         found = fitted.get(layer.number)
@@ -122,11 +137,11 @@ def _prove(model: WkModel, net: Net, given: Net, merged: bool, has_norm: bool) -
         before = _z_before(model, net, found, makers)
         reason = None
         if not found.complete:
-            reason = layer_reason(found, model, given, merged)
+            reason = layer_reason(found, model, given, shapes, merged)
         elif before is not None and not _follows(found, before):
             reason = f"its input has z {found.z_in}, the layer before writes z {before}"
         layers.append(_known(found, before, reason))
-    reasons = _reasons(model, net, layers, list(fitted.values()), predicted, open_parts)
+    reasons = _reasons(model, net, layers, fits, predicted, open_parts)
     equal, total = (sum(x.weights[i] for x in layers) for i in (0, 1))
     norm = ("merged" if merged else "not merged") if has_norm else "merged or none"
     counts = f"{equal} of {total} weights, {model.bits} bit, BatchNorm {norm}"
@@ -134,7 +149,7 @@ def _prove(model: WkModel, net: Net, given: Net, merged: bool, has_norm: bool) -
         verdict = f"does not hold this network: {reasons[0]} ({counts})"
     else:
         verdict = f"holds this network: {counts}"
-    return Proof(not reasons, verdict, tuple(reasons), tuple(layers), tuple(fitted.values()))
+    return Proof(not reasons, verdict, tuple(reasons), tuple(layers), tuple(fits))
 
 
 def _reasons(

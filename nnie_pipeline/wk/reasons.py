@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from nnie_pipeline.caffe.net import Array, Layer, Net
+from nnie_pipeline.caffe.net import Array, Layer, Net, Shape
 from nnie_pipeline.quant.gfpq import quantize
 from nnie_pipeline.quant.gfpq_format import number_format
 from nnie_pipeline.rewrite import merge_batch_norm
@@ -14,27 +14,36 @@ from nnie_pipeline.wk.codes import Codes
 from nnie_pipeline.wk.fit import Fitted, fit
 from nnie_pipeline.wk.layout import Geometry, cell_places, conv_order
 from nnie_pipeline.wk.model import WkModel
-from nnie_pipeline.wk.predict import Predicted, levels_of, predict
+from nnie_pipeline.wk.predict import Predicted, Vector, levels_of, predict
 
 EPS = (1e-5, 2e-5, 1e-3, 1e-4, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 2e-3, 1e-2, 5e-5, 0.0)
 """What frameworks and exporters use as eps of BatchNorm."""
+
+_SAME_STEP = 1.001
+"""How far apart, in steps, two codes of one weight may be by rounding alone."""
 
 _ON_A_LEVEL = 0.01
 """How far from a level, in steps, a weight that was rounded to it may be stored as float32."""
 
 
-def layer_reason(found: Fitted, model: WkModel, given: Net, merged: bool) -> str:
-    """What makes the layer differ. `given` is the network before BatchNorm was merged here."""
-    weights_equal = bool(found.equal.all() and found.padding)
-    reason = _channels(found) or _eps(found, model, given, merged)
-    if reason is None and weights_equal:
-        return _words(found)
+def layer_reason(
+    found: Fitted, model: WkModel, given: Net, shapes: Mapping[str, Shape], merged: bool
+) -> str:
+    """What makes the layer differ.
+
+    `given` is the network before BatchNorm was merged here, `shapes` are those of its values.
+    """
+    if found.equal.all() and found.padding:
+        return _eps(found, model, given, shapes, merged) or _words(found)
+    factors = _row_factors(found)
+    eps = None if factors is None else _eps(found, model, given, shapes, merged)
     return (
-        reason
+        _channels(found)
+        or eps
         or _clip(found)
         or _sparse(found)
         or _width(found)
-        or _one_factor(found, model)
+        or (None if factors is None else _one_factor(found, model, factors))
         or _other(found)
     )
 
@@ -49,7 +58,9 @@ def _channels(found: Fitted) -> str | None:
     return None
 
 
-def _eps(found: Fitted, model: WkModel, given: Net, merged: bool) -> str | None:
+def _eps(
+    found: Fitted, model: WkModel, given: Net, shapes: Mapping[str, Shape], merged: bool
+) -> str | None:
     """An eps of BatchNorm with which the layer is complete."""
     own = given.find(found.predicted.name)
     chain = _followers(given, own)
@@ -60,7 +71,7 @@ def _eps(found: Fitted, model: WkModel, given: Net, merged: bool) -> str | None:
     for eps in EPS:
         if np.float32(eps) == np.float32(has):
             continue
-        alone = _alone(given, own, chain, eps)
+        alone = _alone(shapes, own, chain, eps)
         if merged:
             merge_batch_norm.apply(alone)
         predicted, _ = predict(alone, found.layer.bits)
@@ -83,16 +94,14 @@ def _followers(net: Net, layer: Layer) -> list[Layer]:
     return chain
 
 
-def _alone(net: Net, layer: Layer, chain: list[Layer], eps: float) -> Net:
+def _alone(shapes: Mapping[str, Shape], layer: Layer, chain: list[Layer], eps: float) -> Net:
     """The layer and its followers as a network of their own, with another eps."""
-    from nnie_pipeline.caffe.shapes import infer
-
     copies = [x.copy() for x in (layer, *chain)]
     for follower in copies:
         if follower.type == "BatchNorm":
             follower.params.batch_norm_param.eps = eps
     bottom = layer.bottoms[0]
-    return Net("alone", {bottom: infer(net)[bottom]}, copies, [copies[-1].tops[0]])
+    return Net("alone", {bottom: shapes[bottom]}, copies, [copies[-1].tops[0]])
 
 
 def _clip(found: Fitted) -> str | None:
@@ -168,8 +177,8 @@ def _width(found: Fitted) -> str | None:
     )
 
 
-def _one_factor(found: Fitted, model: WkModel) -> str | None:
-    """Weights that differ by one factor an output: BatchNorm merged on one side only."""
+def _row_factors(found: Fitted) -> Vector | None:
+    """By how many steps each output's weights differ, where that is one number an output."""
     steps = number_format(found.layer.bits).steps
     codes = _straight_codes(found).astype(np.float64).reshape(found.layer.outputs, -1)
     weights = _straight_weights(found).astype(np.float64).reshape(found.layer.outputs, -1)
@@ -180,12 +189,16 @@ def _one_factor(found: Fitted, model: WkModel) -> str | None:
     if not rows.any():
         return None
     spread = np.nanmax(ratio[rows], axis=1) - np.nanmin(ratio[rows], axis=1)
-    factors = np.nanmedian(ratio[rows], axis=1)
-    if np.ptp(factors) <= 1.001:
-        return None  # all outputs have the same
     signs = np.where(inner, np.sign(codes * weights), 0)[rows]
     alike = np.abs(signs.sum(axis=1)) == np.abs(signs).sum(axis=1)
-    if np.mean((spread <= 1.001) & alike) < 0.95:
+    if np.mean((spread <= _SAME_STEP) & alike) < 0.95:
+        return None
+    return np.asarray(np.nanmedian(ratio[rows], axis=1), np.float64)
+
+
+def _one_factor(found: Fitted, model: WkModel, factors: Vector) -> str | None:
+    """Weights that differ by a factor of their own in each output."""
+    if np.ptp(factors) <= _SAME_STEP:
         return None
     if model.batch_norm.startswith("not merged"):
         return "BatchNorm is merged in the caffemodel and not in the file"
