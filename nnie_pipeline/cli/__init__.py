@@ -26,6 +26,7 @@ _COMMANDS = (
     "dump",
     "simulate",
     "compare",
+    "evaluate",
     "diagnose",
     "report",
     "wk",

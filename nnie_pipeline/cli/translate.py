@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 def input_spec(spec: Spec) -> InputSpec:
     """How a picture becomes the model's input."""
-    from nnie_pipeline.calibration.network_input import InputSpec
+    from nnie_pipeline.stages.model_input import input_spec as of_spec
 
-    i = spec.input
-    return InputSpec(i.colour, i.mean, i.scale, i.geometry, i.anchor, i.fill)
+    return of_spec(spec)
 
 
 def head(spec: Spec) -> Head | None:

@@ -49,6 +49,7 @@ from nnie_pipeline.quant.simulate import Simulator
 from nnie_pipeline.stages.dump import feeds_of
 
 MOST_PICTURES = 20
+ORIGINAL = "onnx"
 RUNS = ("float", "16", "8")
 """What is compared: the float Caffe network, and the simulations by their bits."""
 
@@ -89,8 +90,11 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     engine: str = ENGINES[0],
     original: InputSpec | None = None,
+    most: int = MOST_PICTURES,
 ) -> dict[str, Any]:
     """Compare the runs; writes evaluate.json, and of a detector drawn pictures, into `folder`.
+
+    Of a set of more than `most` pictures the first are left out.
 
     `reference` is the original as ONNX, as convert wrote it, its outputs in the head's order;
     `order` names the values of `net` in that order. `original` says how the original takes
@@ -101,10 +105,10 @@ def evaluate(
     """
     record = read_set(calibration)
     # The last picture is the one that is dumped; when there are too many, it stays.
-    skipped = max(0, len(record.pictures) - MOST_PICTURES)
+    skipped = max(0, len(record.pictures) - most)
     pictures: list[dict[str, Any]] = []
     embeddings: list[dict[str, Any]] = []
-    ran = _runs(reference, net, order, ranges, calibration, skipped, engine, original)
+    ran = _runs(Runs(reference, net, order, ranges, engine), calibration, skipped, original)
     for number, found in enumerate(ran, 1):
         if isinstance(head, Embedding):
             embeddings.append(_embedding(found, head))
@@ -127,33 +131,38 @@ def evaluate(
     return result
 
 
-def _runs(
-    reference: Path,
-    net: Net,
-    order: list[str],
-    ranges: Ranges,
-    calibration: Path,
-    first: int,
-    engine: str,
-    original: InputSpec | None,
-) -> Iterator[_Ran]:
-    """The outputs on each picture of the set from number `first`."""
-    session = open_session(str(reference))
-    original_input = session.get_inputs()[0].name
-    caffe = engine_session(engine, net, order)
-    simulators = {bits: Simulator(net, int(bits), ranges) for bits in RUNS[1:]}
-    for index, entry in enumerate(read_set(calibration).pictures[first:], first):
-        blob = load_input(calibration, index)
-        given = load_input(calibration, index, original)
-        feed = next(feeds_of(net, [blob]))
-        made = caffe.run(feed)
-        outputs = {
-            "onnx": session.run(None, {original_input: given}),
-            "float": [made[x] for x in order],
+class Runs:
+    """The original and every one of `RUNS`, ready for one picture after another."""
+
+    def __init__(
+        self, reference: Path, net: Net, order: list[str], ranges: Ranges, engine: str = ENGINES[0]
+    ) -> None:
+        self._original = open_session(str(reference))
+        self._original_input = self._original.get_inputs()[0].name
+        self._net, self._order = net, order
+        self._caffe = engine_session(engine, net, order)
+        self._simulators = {bits: Simulator(net, int(bits), ranges) for bits in RUNS[1:]}
+
+    def outputs(self, blob: Array, original: Array) -> dict[str, list[Array]]:
+        """The outputs of the network on `blob` and of the original on `original`, by run."""
+        feed = next(feeds_of(self._net, [blob]))
+        made = self._caffe.run(feed)
+        outputs: dict[str, list[Array]] = {
+            ORIGINAL: self._original.run(None, {self._original_input: original}),
+            "float": [made[x] for x in self._order],
         }
-        for bits, simulator in simulators.items():
-            kept = {k: v for k, v in simulator.run(feed) if k in order}
-            outputs[bits] = [kept[x] for x in order]
+        for bits, simulator in self._simulators.items():
+            kept = {k: v for k, v in simulator.run(feed) if k in self._order}
+            outputs[bits] = [kept[x] for x in self._order]
+        return outputs
+
+
+def _runs(runs: Runs, calibration: Path, first: int, original: InputSpec | None) -> Iterator[_Ran]:
+    """The outputs on each picture of the set from number `first`."""
+    for index, entry in enumerate(read_set(calibration).pictures[first:], first):
+        outputs = runs.outputs(
+            load_input(calibration, index), load_input(calibration, index, original)
+        )
         yield _Ran(entry.source, calibration / entry.file, outputs)
 
 

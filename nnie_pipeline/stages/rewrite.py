@@ -21,7 +21,7 @@ from nnie_pipeline.rewrite.crop import CropError
 from nnie_pipeline.rewrite.cut_tail import apply as cut_tail
 from nnie_pipeline.rewrite.marks import Marks
 from nnie_pipeline.rewrite.order import by_kind
-from nnie_pipeline.rewrite.passes import PASSES
+from nnie_pipeline.rewrite.passes import check_passes
 from nnie_pipeline.rewrite.rows import side_by_side
 from nnie_pipeline.rewrite.run import NO_MARKS, TOLERANCE, Rewritten, rewrite
 from nnie_pipeline.stages.other_sizes import with_sizes
@@ -59,14 +59,7 @@ def rewrite_files(
             tolerance out of 0 to 1, or a pass to skip or layer to mark that does not exist.
         CheckError: a pass moved the outputs further than it may.
     """
-    known = [x.name for x in PASSES]
-    for name in skip:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise InputError(
-                f"no pass {name}{f'; near in name: {near[0]}' if near else ''}; the passes are "
-                f"{', '.join(known)}"
-            )
+    check_passes(skip)
     if not 0 <= tolerance <= 1:
         raise InputError(f"the tolerance {tolerance:g} is no share; write 0 to 1 ({TOLERANCE:g})")
     given = read_net(prototxt, caffemodel, size)

@@ -28,7 +28,8 @@ class Job:
     """One run: the model, its fixed size (height, width), the pictures, and where to build.
 
     `say` prints a line, `bar` shows a progress bar. What costs time to import or to fetch is
-    a function, called when a stage needs it. Stage results are files in `folder`.
+    a function, called when a stage needs it. `skip` names passes that are left out, `language`
+    is the report's. Stage results are files in `folder`.
     """
 
     spec: Spec
@@ -44,6 +45,8 @@ class Job:
     bar: Bar
     allow_gray: bool = False
     engine: str = "onnxruntime"
+    skip: tuple[str, ...] = ()
+    language: str = "en"
 
     def path(self, *parts: str) -> Path:
         """A place in the build folder."""
@@ -93,7 +96,9 @@ def _run(job: Job, state: State, keep: Callable[[str], None]) -> bool:
     enters: dict[str, tuple[Any, ...]] = {
         "fetch": (program_key(), job.spec.source.model_dump(mode="json"), *_weights_keys(job)),
         "convert": (job.spec.model_dump(mode="json"), job.size, _images_key(job), job.engine),
+        "rewrite": job.skip,
         "check": (job.chip,),
+        "report": (job.language,),
     }
     key = ""
     worked = False

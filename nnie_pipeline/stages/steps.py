@@ -21,12 +21,20 @@ from nnie_pipeline.errors import NotExpressibleError
 from nnie_pipeline.mapper.cfg import normalisation
 from nnie_pipeline.mapper.folder import write_mapper_folder
 from nnie_pipeline.onnx2caffe.load import external_files, load_model
-from nnie_pipeline.quant.ranges import WIDTHS, Ranges
+from nnie_pipeline.quant.ranges import Ranges
+from nnie_pipeline.quant.widths import WIDTHS
 from nnie_pipeline.report.page import write_report
 from nnie_pipeline.rewrite.fold_input import Fold
 from nnie_pipeline.stages.adopt import adopt_files
+from nnie_pipeline.stages.built import SPEC, rewritten_outputs
 from nnie_pipeline.stages.convert import REFERENCE, convert_files
-from nnie_pipeline.stages.dump import dump_float, dump_simulated, feeds_of, record_ranges
+from nnie_pipeline.stages.dump import (
+    dump_float,
+    dump_simulated,
+    feeds_of,
+    picture_scales,
+    record_ranges,
+)
 from nnie_pipeline.stages.evaluate import RUNS, evaluate
 from nnie_pipeline.stages.probe import Probe
 from nnie_pipeline.stages.rewrite import rewrite_files
@@ -94,6 +102,7 @@ def _convert(job: Job) -> str:
                 job.path("model", f"{spec.name}.onnx"), spec.name, folder, job.size,
                 spec.outputs or None, _probe(job), True, job.engine,
             )  # fmt: skip
+        (folder / SPEC).write_text(files.to_json(spec.model_dump(mode="json")), encoding="utf-8")
     for line in done.lines():
         job.say(line)
     return (
@@ -106,7 +115,7 @@ def _rewrite(job: Job) -> str:
     with files.replaced_folder(job.path("rewrite")) as folder:
         done = rewrite_files(
             *job.net_files("convert"), job.spec.name, folder,
-            job.size if job.spec.is_caffe else None, _probe(job),
+            job.size if job.spec.is_caffe else None, _probe(job), job.skip,
             outputs=job.spec.outputs if job.spec.is_caffe else _converted_outputs(job),
             engine=job.engine, options=_options(job.input()),
         )  # fmt: skip
@@ -189,7 +198,7 @@ def _simulate(job: Job) -> str:
     with job.bar("ranges") as progress:
         ranges = record_ranges(
             net, feeds_of(net, load_inputs(calibration)), lambda done: progress(done, count),
-            job.engine,
+            job.engine, picture_scales(net, read_set(calibration).input.scale),
         )  # fmt: skip
     feed = next(feeds_of(net, [load_input(calibration, -1)]))
     with files.replaced_folder(job.path("simulate")) as folder:
@@ -228,21 +237,15 @@ def _evaluate(job: Job) -> str:
     ranges = Ranges.from_json(files.read_json(ranges_file, "ranges"), str(ranges_file))
     with files.replaced_folder(job.path("evaluate")) as folder, job.bar("pictures") as progress:
         result = evaluate(
-            job.path("convert", REFERENCE), net, _rewritten_outputs(job), ranges,
+            job.path("convert", REFERENCE), net, rewritten_outputs(job.folder), ranges,
             job.path("calibration"), head, job.spec.head.judged, folder, progress,
             job.engine, job.input(),
         )  # fmt: skip
-    return _evaluation_line(result)
+    return evaluation_line(result)
 
 
-def _rewritten_outputs(job: Job) -> list[str]:
-    """The values of the rewritten network that hold the original outputs, in the head's order."""
-    names = files.read_json(job.path("rewrite", "rewrite.json"), "the record of rewrite")["names"]
-    record = files.read_json(job.path("convert", "convert.json"), "the record of convert")
-    return [str(names.get(x["caffe"], x["caffe"])) for x in record["outputs"]]
-
-
-def _evaluation_line(result: dict[str, Any]) -> str:
+def evaluation_line(result: dict[str, Any]) -> str:
+    """What evaluate found, in one line."""
     bars = [*result["bars"], *result["cosine_bars"]]
     failed = sum(not x["passed"] for x in bars)
     state = "all bars hold" if result["passed"] else f"{failed} bars missed"
@@ -276,7 +279,7 @@ def _moved(differences: list[dict[str, Any]]) -> str:
 
 def _report(job: Job) -> str:
     found = read_verdict(job.folder)
-    write_report(job.folder, found.status, found.reasons)
+    write_report(job.folder, found.status, found.reasons, job.language)
     return str(job.path("report.html"))
 
 
