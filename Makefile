@@ -12,7 +12,8 @@ help:
 	@echo "     MODEL=file.onnx | spec.yaml       SIZE=640 | 480x640 (height x width)"
 	@echo "     MODEL=net.prototxt WEIGHTS=net.caffemodel"
 	@echo "     IMAGES=folder  WEIGHTS=file  CHIP=hi3516dv300  OUTPUTS=tensor,tensor  ALLOW_GRAY=1"
-	@echo "     ENGINE=onnxruntime | pycaffe"
+	@echo "     ENGINE=onnxruntime | pycaffe      SKIP=\"merge-batch-norm\" (passes left out)"
+	@echo "     REPORT_LANG=en | zh               language of report.html"
 	@echo "make test                             the whole test suite"
 	@echo "make bench                            ratios against peers, bench.json"
 	@echo "make pycaffe                          build real Caffe as a second engine (some minutes, once)"
@@ -36,7 +37,7 @@ $(VENV)/.test: $(VENV)/.run
 setup: $(VENV)/.run
 
 nnie: $(VENV)/.run
-	@$(NNIE) run $(if $(MODEL),"$(MODEL)",) $(if $(SIZE),--size "$(SIZE)",) $(if $(IMAGES),--images "$(IMAGES)",) $(if $(WEIGHTS),--weights "$(WEIGHTS)",) $(if $(OUTPUTS),--outputs "$(OUTPUTS)",) $(if $(CHIP),--chip "$(CHIP)",) $(if $(ENGINE),--engine "$(ENGINE)",) $(if $(ALLOW_GRAY),--allow-gray,)
+	@$(NNIE) run $(if $(MODEL),"$(MODEL)",) $(if $(SIZE),--size "$(SIZE)",) $(if $(IMAGES),--images "$(IMAGES)",) $(if $(WEIGHTS),--weights "$(WEIGHTS)",) $(if $(OUTPUTS),--outputs "$(OUTPUTS)",) $(if $(CHIP),--chip "$(CHIP)",) $(if $(ENGINE),--engine "$(ENGINE)",) $(if $(ALLOW_GRAY),--allow-gray,) $(addprefix --skip ,$(SKIP)) $(if $(REPORT_LANG),--lang "$(REPORT_LANG)",)
 
 pycaffe: $(VENV)/.run
 	@$(PIP) -e '.[pycaffe]'

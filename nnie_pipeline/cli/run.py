@@ -33,6 +33,10 @@ def command(
     allow_gray: Annotated[
         bool, typer.Option("--allow-gray", help="calibrate on gray pictures only")
     ] = False,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="a pass of nnie rewrite to leave out; repeatable")
+    ] = None,
+    lang: Annotated[str, typer.Option(help="language of the report: en or zh")] = "en",
 ) -> None:
     """Run every stage, from weights to the report; stages that are up to date are left out."""
     from nnie_pipeline.chips.chip import find_chip
@@ -41,6 +45,8 @@ def command(
     from nnie_pipeline.cli.progress import progress_bar
     from nnie_pipeline.engine.choice import check_engine
     from nnie_pipeline.errors import InputError
+    from nnie_pipeline.report.texts import check_language
+    from nnie_pipeline.rewrite.passes import check_passes
     from nnie_pipeline.stages.run import Job, run_all
     from nnie_pipeline.zoo.spec import load_spec, zoo_names
 
@@ -56,6 +62,9 @@ def command(
         spec = spec.model_copy(update={"outputs": tuple(kept), "head": None})
     find_chip(chip)
     check_engine(engine)
+    check_language(lang)
+    passes = tuple(dict.fromkeys(skip or ()))
+    check_passes(passes)
     if weights is not None:
         existing_file(weights, "weights")
     say = console()
@@ -77,7 +86,7 @@ def command(
     job = Job(
         spec, lambda: translate.input_spec(spec), chosen, folder, chip, weights, images,
         pictures, lambda: translate.head(spec), tell, progress_bar,
-        allow_gray, engine,
+        allow_gray, engine, passes, lang,
     )  # fmt: skip
     found, worked = run_all(job)
     if not worked:

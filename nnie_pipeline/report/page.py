@@ -30,10 +30,9 @@ from nnie_pipeline.report.sections import (
     sizes,
     verdict,
 )
-from nnie_pipeline.report.texts import Texts
+from nnie_pipeline.report.texts import LANGUAGES, Texts
 
 NAME = "report.html"
-LANGUAGE = "en"
 
 Context = Callable[[Build, Texts], dict[str, Any]]
 
@@ -61,20 +60,23 @@ class _Section:
     body: Markup
 
 
-def write_report(folder: Path, status: str, reasons: Sequence[str]) -> None:
+def write_report(
+    folder: Path, status: str, reasons: Sequence[str], language: str = LANGUAGES[0]
+) -> None:
     """Write report.html into the build folder.
 
     `status` is "ready", "ready with warnings" or "not ready"; `reasons` stand below it.
+    `language` is one of `texts.LANGUAGES`.
 
     Raises:
         InputError: the page cannot be written.
     """
-    files.write_text(folder / NAME, page(folder, status, reasons))
+    files.write_text(folder / NAME, page(folder, status, reasons, language))
 
 
-def page(folder: Path, status: str, reasons: Sequence[str]) -> str:
+def page(folder: Path, status: str, reasons: Sequence[str], language: str = LANGUAGES[0]) -> str:
     """The page as one HTML text; a part of the build that is missing is named in its section."""
-    build, t = Build(folder), Texts(LANGUAGE)
+    build, t = Build(folder), Texts(language)
     environment = _environment(t)
     common = {"status": status, "reasons": list(reasons), "label": build.label}
     sections = [_section(environment, x, context, build, t, common) for x, context in SECTIONS]

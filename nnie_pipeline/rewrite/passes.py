@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
+
+from nnie_pipeline.errors import InputError
 from nnie_pipeline.rewrite import (
     activations,
     axes,
@@ -48,3 +52,15 @@ PASSES: tuple[Pass, ...] = (
     Pass("short-names", names.apply, False, names.REASON),
 )
 """Every pass of `nnie rewrite`, in order."""
+
+
+def check_passes(names: Collection[str]) -> None:
+    """Raise InputError, with the nearest one that there is, when one of `names` is no pass."""
+    known = [x.name for x in PASSES]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise InputError(
+                f"no pass {name}{f'; near in name: {near[0]}' if near else ''}; the passes are "
+                f"{', '.join(known)}"
+            )

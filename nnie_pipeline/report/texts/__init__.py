@@ -7,6 +7,18 @@ from importlib.resources import files
 import yaml
 from markupsafe import Markup
 
+from nnie_pipeline.errors import InputError
+
+LANGUAGES = ("en", "zh")
+
+
+def check_language(language: str) -> None:
+    """Raise InputError when there are no texts in this language."""
+    if language not in LANGUAGES:
+        raise InputError(
+            f"--lang {language} is not known; the report speaks {', '.join(LANGUAGES)}"
+        )
+
 
 class Texts:
     """The sentences of one language by key, `section.name`."""
