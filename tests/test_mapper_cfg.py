@@ -118,7 +118,7 @@ def test_scales_keep_every_digit_and_have_no_exponent(scale: float) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"compile_mode": 2},
+        {"compile_mode": 3},
         {"is_simulation": 2},
         {"log_level": 4},
         {"log_level": -1},

@@ -25,6 +25,8 @@ _COMMANDS = (
     "cfg",
     "dump",
     "simulate",
+    "sensitivity",
+    "mixed",
     "compare",
     "evaluate",
     "diagnose",

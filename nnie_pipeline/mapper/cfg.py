@@ -69,7 +69,7 @@ class Options(BaseModel):
     prototxt_file: str = Field(pattern=f"^{_RELATIVE}$")
     caffemodel_file: str = Field(pattern=f"^{_RELATIVE}$")
     instruction_name: str = Field(pattern=f"^{_RELATIVE}$", max_length=119)
-    compile_mode: Literal[0, 1]
+    compile_mode: Literal[0, 1, 2]
     is_simulation: Literal[0, 1]
     log_level: int = Field(ge=0, le=3)
     norm_type: Literal[0, 2, 3, 5]

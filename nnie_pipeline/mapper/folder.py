@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,7 +31,7 @@ class Run:
     """One run of the mapper; `kind` is what its cfg and its .wk are called after the name."""
 
     kind: str
-    compile_mode: Literal[0, 1]
+    compile_mode: Literal[0, 1, 2]
     is_simulation: Literal[0, 1]
     log_level: int
 
@@ -44,6 +44,9 @@ RUNS = (
 )
 """Functional simulation first: it is made faster and finds what the chip run would find.
 Only log_level 3 writes the mapper_quant dumps; it is slow, so the chip runs go without."""
+
+MIXED_RUNS = (Run("func_mixed", 2, 1, 3), Run("inst_mixed", 2, 0, 0))
+"""Layers named `*_hp` with 16 bits, the others with 8."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ def write_mapper_folder(
     folder: Path,
     name: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    runs: Sequence[Run] = RUNS,
 ) -> MapperFolder:
-    """Write all that nnie_mapper needs into `folder`: net, pictures, means, four cfg files.
+    """Write all that nnie_mapper needs into `folder`: net, pictures, means, a cfg file a run.
 
     The paths in it are relative and ASCII, so that it runs from any place. Pictures are hard
     links where the file system allows. Other files in `folder` (a .wk of an earlier run)
@@ -75,6 +79,7 @@ def write_mapper_folder(
         folder: Where to write.
         name: What the files are called, ASCII; None takes the prototxt's.
         progress: Called with (done, all) after every picture.
+        runs: The runs to write cfg files for.
 
     Raises:
         InputError: a file that cannot be read, a set that does not fit the network's input,
@@ -90,7 +95,7 @@ def write_mapper_folder(
     record = read_set(calibration)
     _require_input(prototxt, record)
     result = MapperFolder(
-        tuple(f"{name}_{x.kind}" for x in RUNS), tuple(_command(name, x) for x in RUNS)
+        tuple(f"{name}_{x.kind}" for x in runs), tuple(_command(name, x) for x in runs)
     )
     with files.added_files(folder) as target:
         for source, place in (
@@ -100,10 +105,10 @@ def write_mapper_folder(
             (calibration / MEAN_FILE, MEAN_FILE),
         ):
             _copy(source, target / place)
-        for run in RUNS:
+        for run in runs:
             text = _cfg_text(name, run, record)
             (target / f"{name}_{run.kind}.cfg").write_text(text, encoding="ascii")
-        readme = _readme(name, record, result.commands)
+        readme = _readme(name, record, result.commands, any(x.compile_mode == 2 for x in runs))
         (target / "README.txt").write_text(readme, encoding="ascii")
         (target / "pictures").mkdir()
         for done, picture in enumerate(record.pictures, start=1):
@@ -167,7 +172,7 @@ def _command(name: str, run: Run) -> str:
     return command
 
 
-def _readme(name: str, record: CalibrationSet, commands: tuple[str, ...]) -> str:
+def _readme(name: str, record: CalibrationSet, commands: tuple[str, ...], mixed: bool) -> str:
     return render(
         "README.txt.j2",
         name=name,
@@ -176,6 +181,7 @@ def _readme(name: str, record: CalibrationSet, commands: tuple[str, ...]) -> str
         count=len(record.pictures),
         last=record.pictures[-1].file,
         commands=commands,
+        mixed=mixed,
         colour=record.input.colour,
         rgb_order=_rgb_order(record),
         unequal_means=len(set(record.input.mean)) > 1,
