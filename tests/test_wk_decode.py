@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import resource
 import struct
 import time
@@ -85,6 +86,16 @@ def test_size_is_known_before_compiling(shared: Path, bits: int) -> None:
     if bits == 8:
         merge_batch_norm.apply(net)
     assert abs(expected_size(net, bits) / PARAMETER_BYTES[bits] - 1) < 0.02
+
+
+def test_cfg_says_the_size(shared: Path) -> None:
+    from nnie_pipeline.cli.cfg import _expected
+
+    models = shared / "models" / "retinaface_mnet025"
+    line = _expected(models / "mnet_hand_rewritten.prototxt", models / "mnet.caffemodel")
+    sizes = [int(x.replace(",", "")) for x in re.findall(r"([\d,]+) bytes", line)]
+    assert abs(sizes[1] / PARAMETER_BYTES[16] - 1) < 0.02
+    assert "not known" in _expected(models / "mnet.prototxt", models / "mnet_640_inst.wk")
 
 
 def test_lengths_are_those_of_the_blocks() -> None:

@@ -21,6 +21,8 @@ from nnie_pipeline.rewrite import merge_batch_norm
 from nnie_pipeline.wk.decode import decode
 from nnie_pipeline.wk.model import WkModel
 from nnie_pipeline.wk.proof import Proof, prove
+from tests import wk_encoder
+from tests.test_wk_decode import random_net
 
 NAMES = {8: "mnet_mergebn_640L_inst.wk", 16: "mnet_640_inst.wk"}
 WEIGHTS = 420336
@@ -256,6 +258,22 @@ def test_sparse_caffemodel(shared: Path, bits: int) -> None:
 
     proof = changed(shared, bits, change, merge=bits == 8)
     assert "zero in the caffemodel only" in reason_of(proof, "mobilenet0_conv14")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_file_made_with_a_sparse_rate(tmp_path: Path, bits: int) -> None:
+    net = random_net(9, (8, 8, 16))
+    sparse = net.copy()
+    wide = sparse.find("wide")
+    weights = wide.weights[0].copy()
+    weights[np.abs(weights) < np.quantile(np.abs(weights), 0.5)] = 0
+    wide.weights = [weights, *wide.weights[1:]]
+    path = tmp_path / "net.wk"
+    path.write_bytes(wk_encoder.encode(sparse, bits, [-90] * 8))
+    proof = prove(decode(path), net)
+    assert not proof.holds
+    assert "zero in the file only: a sparse_rate" in reason_of(proof, "wide")
+    assert prove(decode(path), sparse).holds
 
 
 def test_another_network(shared: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nnie_pipeline.cli.common import console, existing_file, reported
+from nnie_pipeline.errors import InputError
 
 
 @reported
@@ -31,3 +32,17 @@ def command(
     say(f"{out}: copy it to the mapper's machine and run there, inside it (README.txt):")
     for line in result.commands:
         say(f"  {line}")
+    say(_expected(prototxt, caffemodel))
+
+
+def _expected(prototxt: Path, caffemodel: Path) -> str:
+    """How large the parameters of the `.wk` will be, or why that cannot be told."""
+    from nnie_pipeline.caffe.files import read_net
+    from nnie_pipeline.wk.size import expected_size
+
+    try:
+        net = read_net(prototxt, caffemodel)
+        sizes = " and ".join(f"{expected_size(net, x):,} bytes at {x} bits" for x in (8, 16))
+    except InputError as error:
+        return f"how large the .wk will be is not known: {error}"
+    return f"parameters in the .wk will take {sizes}; instructions come on top"

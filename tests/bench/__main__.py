@@ -13,6 +13,7 @@ from nnie_pipeline.files import to_json, write_text
 from tests.bench import (
     caffe_networks,
     comparison,
+    compiled,
     conversions,
     networks,
     quantiser,
@@ -34,6 +35,7 @@ def main() -> None:
         except InputError as error:
             sys.stdout.write(f"left out: {error}\n")
     rows += sizes.measure()
+    rows += compiled.measure()
     rows += networks.measure()
     rows += comparison.measure()
     rows += caffe_networks.measure()
