@@ -68,6 +68,7 @@ def _explanation(found: Explanation) -> dict[str, Any]:
         "variant": found.variant,
         "bits": found.bits,
         "distance": found.score,
+        "worst": found.worst,
         "outputs": found.outputs,
         "remedy": found.cause.remedy,
         "test": found.cause.test,
