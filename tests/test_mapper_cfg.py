@@ -1,27 +1,31 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nnie_pipeline.errors import InputError, NotExpressibleError
-from nnie_pipeline.mapper.cfg import checked_options, normalisation, read_cfg, write_cfg
+from nnie_pipeline.mapper.cfg import InputOptions, normalisation, read_cfg, write_cfg
 from tests.published_cfgs import CFGS
 
-OPTIONS: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "prototxt_file": "./net.prototxt",
     "caffemodel_file": "./net.caffemodel",
     "instruction_name": "./net_inst_8bit",
     "compile_mode": 0,
     "is_simulation": 0,
     "log_level": 0,
-    "norm_type": 5,
     "data_scale": 1 / 128,
-    "mean_file": "./mean.txt",
-    "rgb_order": "RGB",
-    "image_list": "./image_list.txt",
+    "RGB_order": "RGB",
 }
+PICTURES = InputOptions("./image_list.txt", norm_type=5, mean_file="./mean.txt")
+TENSORS = InputOptions("./input.txt", image_type=0)
+
+
+def without(key: str) -> dict[str, Any]:
+    return {x: y for x, y in SETTINGS.items() if x != key}
 
 
 @pytest.mark.parametrize("name", sorted(CFGS))
@@ -73,7 +77,7 @@ def test_a_file_of_another_kind_is_refused() -> None:
 
 
 def test_a_written_cfg_reads_back_as_its_options() -> None:
-    cfg = read_cfg(write_cfg(checked_options(**OPTIONS)))
+    cfg = read_cfg(write_cfg(SETTINGS, [PICTURES]))
     assert {x.key: x.value for x in cfg.entries} == {
         "prototxt_file": "./net.prototxt",
         "caffemodel_file": "./net.caffemodel",
@@ -97,8 +101,7 @@ def test_a_written_cfg_reads_back_as_its_options() -> None:
 
 
 def test_an_unused_scale_is_left_out_but_the_mean_file_never() -> None:
-    plain = OPTIONS | {"norm_type": 0, "data_scale": None, "mean_file": "null"}
-    text = write_cfg(checked_options(**plain))
+    text = write_cfg(without("data_scale"), [InputOptions("./image_list.txt")])
     assert "[mean_file] null\n" in text
     assert "data_scale" not in text
     assert "\n\n" not in text
@@ -108,7 +111,7 @@ def test_an_unused_scale_is_left_out_but_the_mean_file_never() -> None:
     "scale", [1 / 255, 0.017, 0.1 + 0.2, 0.00024414062500000005, 1e22, 255.0, 0.5]
 )
 def test_scales_keep_every_digit_and_have_no_exponent(scale: float) -> None:
-    cfg = read_cfg(write_cfg(checked_options(**(OPTIONS | {"data_scale": scale}))))
+    cfg = read_cfg(write_cfg(SETTINGS | {"data_scale": scale}, [PICTURES]))
     written = cfg.get("data_scale")
     assert written is not None
     assert float(written) == scale
@@ -119,43 +122,100 @@ def test_scales_keep_every_digit_and_have_no_exponent(scale: float) -> None:
     "change",
     [
         {"compile_mode": 3},
+        {"compress_mode": 2},
         {"is_simulation": 2},
+        {"is_check_prototxt": 2},
         {"log_level": 4},
         {"log_level": -1},
-        {"norm_type": 1},
-        {"norm_type": 6},
-        {"norm_type": 0},
-        {"norm_type": 3},
-        {"data_scale": None},
         {"data_scale": 1 / 4096},
         {"data_scale": 4e38},
         {"data_scale": -1.0},
         {"data_scale": float("nan")},
-        {"mean_file": "null"},
-        {"mean_file": "mean.txt"},
-        {"rgb_order": "GBR"},
+        {"RGB_order": "GBR"},
         {"internal_stride": 8},
         {"batch_num": 257},
+        {"batch_num": "1e2"},
         {"sparse_rate": 1.5},
+        {"sparse_rate": -0.1},
         {"net_type": 5},
-        {"image_type": 3},
-        {"image_list": "/absolute/list.txt"},
-        {"image_list": "./bilder/größe.txt"},
+        {"max_roi_frame_cnt": 0},
+        {"max_roi_frame_cnt": 5001},
+        {"recurrent_tmax": 0},
+        {"recurrent_tmax": 1025},
+        {"gfpq_param_file": "/absolute.json"},
+        {"roi_coordinate_file": ("./a.txt", "../b.txt")},
         {"prototxt_file": "./a b.prototxt"},
         {"prototxt_file": "./net.prototxt\n[net_type] 2"},
         {"instruction_name": "./" + "x" * 118},
         {"unknown": 1},
+        {"instructions_name": "./x"},
     ],
     ids=str,
 )
 def test_values_out_of_range_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="cfg"):
-        checked_options(**(OPTIONS | change))
+        write_cfg(SETTINGS | change, [PICTURES])
 
 
-@pytest.mark.parametrize("change", [{"instruction_name": "./" + "x" * 117}, {"batch_num": 0}])
-def test_values_at_the_limit_are_taken(change: dict[str, Any]) -> None:
-    checked_options(**(OPTIONS | change))
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"instruction_name": "./" + "x" * 117},
+        {"batch_num": 0},
+        {"batch_num": 256},
+        {"compile_mode": 2},
+        {"compress_mode": 1},
+        {"internal_stride": 32},
+        {"is_check_prototxt": 1},
+        {"max_roi_frame_cnt": 5000},
+        {"recurrent_tmax": 1024},
+        {"sparse_rate": 1},
+        {"net_type": 2},
+        {"gfpq_param_file": "./clips.json"},
+        {"roi_coordinate_file": ("./a.txt", "./b.txt")},
+    ],
+    ids=str,
+)
+def test_every_option_is_written_up_to_its_limit(change: dict[str, Any]) -> None:
+    cfg = read_cfg(write_cfg(SETTINGS | change, [PICTURES]))
+    ((key, value),) = change.items()
+    wanted = list(value) if isinstance(value, tuple) else [str(value)]
+    assert cfg.values(key) == wanted
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"norm_type": 1},
+        {"norm_type": 6},
+        {"mean_file": "null"},
+        {"mean_file": "mean.txt"},
+        {"image_type": 2},
+        {"image_list": "/absolute/list.txt"},
+        {"image_list": "./bilder/größe.txt"},
+    ],
+    ids=str,
+)
+def test_options_of_an_input_out_of_range_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="cfg"):
+        write_cfg(SETTINGS, [replace(PICTURES, **change)])
+
+
+def test_several_inputs_are_written_as_groups_in_order() -> None:
+    text = write_cfg(SETTINGS, [PICTURES, TENSORS, replace(PICTURES, image_type=3)])
+    groups = read_cfg(text).inputs()
+    assert [x["image_type"] for x in groups] == ["1", "0", "3"]
+    assert groups[1] == {
+        "image_list": "./input.txt", "image_type": "0", "norm_type": "0", "mean_file": "null"
+    }  # fmt: skip
+
+
+def test_the_mapper_of_nnie_1_1_takes_no_clip_table() -> None:
+    write_cfg(SETTINGS, [PICTURES], "1.1")
+    with pytest.raises(
+        InputError, match=r"gfpq_param_file is not known to the mapper of NNIE 1\.1"
+    ):
+        write_cfg(SETTINGS | {"gfpq_param_file": "./clips.json"}, [PICTURES], "1.1")
 
 
 @pytest.mark.parametrize(

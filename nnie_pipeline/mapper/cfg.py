@@ -1,31 +1,32 @@
 """nnie_mapper's cfg files: reading anybody's, writing ours.
 
 Options, ranges and meanings: HiSVP development guide, table "configuration options of
-nnie_mapper", as collected in the README of the shipped folder `mapper_cfg`.
+nnie_mapper", as collected in `mapper_cfg/options.yaml`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
 import jinja2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nnie_pipeline.errors import InputError, NotExpressibleError
+from nnie_pipeline.mapper.options import grouped
 from nnie_pipeline.resources import data_folder
-
-PER_INPUT = ("image_list", "image_type", "norm_type", "mean_file")
-"""The options that are repeated for every input of the network, in the prototxt's order."""
 
 _LARGEST_SCALE = 3.402823466e38
 _SMALLEST_SCALE = 1 / 4096
 _LARGEST_CFG = 1 << 20
 _LINE = re.compile(r"\[\s*(\w+)\s*\](.*)")
 _COMMENT = re.compile(r"(?:^|\s)#.*")
-_RELATIVE = r"\./[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*"
+_OWN_PATH = re.compile(r"\./[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+_PATHS = ("prototxt_file", "caffemodel_file", "instruction_name", "gfpq_param_file")
+
+Value = str | int | float | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Cfg:
-    """A cfg file as it stands: every option with its text, in order, nothing judged."""
+    """A cfg file as it stands: every option with its text, in order, nothing judged.
+
+    `foreign` are the lines (number, text) that are no options, comments alone among them.
+    """
 
     entries: tuple[Entry, ...]
+    foreign: tuple[tuple[int, str], ...] = ()
 
     def values(self, key: str) -> list[str]:
         """All values of `key`, in order."""
@@ -54,42 +59,22 @@ class Cfg:
 
     def inputs(self) -> list[dict[str, str]]:
         """The options of each input: the n-th value of every per-input key."""
-        count = max((len(self.values(key)) for key in PER_INPUT), default=0)
+        keys = grouped()
+        count = max((len(self.values(key)) for key in keys), default=0)
         return [
-            {key: self.values(key)[n] for key in PER_INPUT if n < len(self.values(key))}
+            {key: self.values(key)[n] for key in keys if n < len(self.values(key))}
             for n in range(count)
         ]
 
 
-class Options(BaseModel):
-    """The options of a cfg file of ours, each in its legal range; one image input."""
+@dataclass(frozen=True)
+class InputOptions:
+    """The options of one input, as they stand in the cfg."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    prototxt_file: str = Field(pattern=f"^{_RELATIVE}$")
-    caffemodel_file: str = Field(pattern=f"^{_RELATIVE}$")
-    instruction_name: str = Field(pattern=f"^{_RELATIVE}$", max_length=119)
-    compile_mode: Literal[0, 1, 2]
-    is_simulation: Literal[0, 1]
-    log_level: int = Field(ge=0, le=3)
-    norm_type: Literal[0, 2, 3, 5]
-    data_scale: float | None = Field(default=None, gt=_SMALLEST_SCALE, lt=_LARGEST_SCALE)
-    mean_file: str = Field(pattern=f"^({_RELATIVE}|null)$")
-    rgb_order: Literal["RGB", "BGR"] = "BGR"
-    image_list: str = Field(pattern=f"^{_RELATIVE}$")
-    image_type: Literal[1] = 1
-    net_type: Literal[0, 1, 2] = 0
-    batch_num: int = Field(default=1, ge=0, le=256)
-    sparse_rate: float = Field(default=0, ge=0, le=1)
-    internal_stride: Literal[16, 32] = 16
-
-    @model_validator(mode="after")
-    def _norm_has_its_values(self) -> Options:
-        if (self.norm_type in {3, 5}) != (self.data_scale is not None):
-            raise ValueError(f"norm_type {self.norm_type} and data_scale do not go together")
-        if (self.norm_type in {2, 5}) != (self.mean_file != "null"):
-            raise ValueError(f"norm_type {self.norm_type} and mean_file do not go together")
-        return self
+    image_list: str
+    image_type: int = 1
+    norm_type: int = 0
+    mean_file: str = "null"
 
 
 @dataclass(frozen=True)
@@ -101,28 +86,40 @@ class Normalisation:
     uses_mean: bool
 
 
+def scan_cfg(text: str) -> Cfg:
+    """Take a cfg file apart; what is no option is kept as `foreign`.
+
+    Raises:
+        InputError: larger than 1 MB.
+    """
+    if len(text) > _LARGEST_CFG:
+        raise InputError(f"the cfg has more than {_LARGEST_CFG} characters; is it a cfg file?")
+    entries = []
+    foreign = []
+    for number, line in enumerate(text.lstrip("\ufeff").splitlines(), start=1):
+        found = _COMMENT.search(line)
+        content = line[: found.start()] if found else line
+        match = _LINE.fullmatch(content.strip())
+        if match is None:
+            if line.strip():
+                foreign.append((number, line.strip()))
+            continue
+        comment = found.group().strip().lstrip("#").strip() if found else ""
+        entries.append(Entry(match[1], match[2].strip(), number, comment))
+    return Cfg(tuple(entries), tuple(foreign))
+
+
 def read_cfg(text: str) -> Cfg:
     """Parse a cfg file; empty values, unknown and repeated keys are kept, not judged.
 
     Raises:
         InputError: larger than 1 MB, or a line that is not `[key] value`.
     """
-    if len(text) > _LARGEST_CFG:
-        raise InputError(f"the cfg has more than {_LARGEST_CFG} characters; is it a cfg file?")
-    entries = []
-    for number, line in enumerate(text.lstrip("\ufeff").splitlines(), start=1):
-        found = _COMMENT.search(line)
-        content = line[: found.start()] if found else line
-        if not content.strip():
-            continue
-        match = _LINE.fullmatch(content.strip())
-        if match is None:
-            raise InputError(
-                f"cfg line {number}: {content.strip()[:60]!r} is no option; write [key] value"
-            )
-        comment = found.group().strip().lstrip("#").strip() if found else ""
-        entries.append(Entry(match[1], match[2].strip(), number, comment))
-    return Cfg(tuple(entries))
+    cfg = scan_cfg(text)
+    for number, line in cfg.foreign:
+        if not line.startswith("#"):
+            raise InputError(f"cfg line {number}: {line[:60]!r} is no option; write [key] value")
+    return cfg
 
 
 def normalisation(mean: tuple[float, ...], scale: tuple[float, ...]) -> Normalisation:
@@ -151,28 +148,43 @@ def normalisation(mean: tuple[float, ...], scale: tuple[float, ...]) -> Normalis
     return Normalisation(5 if uses_mean else 3, value, uses_mean)
 
 
-def checked_options(**values: object) -> Options:
-    """`Options` of these values.
+def write_cfg(
+    settings: Mapping[str, Value], inputs: Sequence[InputOptions], nnie: str = "1.2"
+) -> str:
+    """The text of a cfg file for the mapper of an NNIE generation.
+
+    Args:
+        settings: the options that stand once, by their names (`roi_coordinate_file`: a list).
+        inputs: those of each input, in the prototxt's order.
+        nnie: "1.1" or "1.2".
 
     Raises:
-        InputError: a value out of its range, named.
+        InputError: an option that this mapper does not know, a value out of its range, values
+            that do not go together, or a path that is not relative and ASCII.
     """
-    try:
-        return Options.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "cfg"
-        raise InputError(
-            f"cfg option {key}: {first['input'] if first['loc'] else ''} {first['msg']}"
-        ) from error
+    from nnie_pipeline.mapper.cfg_rules import text_findings
 
-
-def write_cfg(options: Options) -> str:
-    """The text of the cfg file."""
-    values = options.model_dump()
-    for key in ("data_scale", "sparse_rate"):
-        values[key] = None if values[key] is None else _plain(values[key])
-    return render("nnie_mapper.cfg.j2", **values)
+    paths = [str(settings[x]) for x in _PATHS if x in settings]
+    for item in inputs:
+        paths += [item.image_list, *([] if item.mean_file == "null" else [item.mean_file])]
+    for path in (*paths, *settings.get("roi_coordinate_file", ())):  # type: ignore[misc]
+        if not _OWN_PATH.fullmatch(str(path)):
+            raise InputError(
+                f"cfg path {str(path)[:80]!r}: write it as ./name with A-Z a-z 0-9 _ . - / only"
+            )
+    values = {x: _plain(y) if isinstance(y, float) else y for x, y in settings.items()}
+    text = render(f"nnie_{nnie}.cfg.j2", inputs=inputs, **values)
+    cfg = read_cfg(text)
+    for key in settings:
+        if cfg.get(key) is None and settings[key] != ():
+            raise InputError(
+                f"cfg option {key} is not known to the mapper of NNIE {nnie}, or no option; "
+                "leave it out, or see nnie cfg --explain"
+            )
+    for finding in text_findings(cfg, nnie):
+        if finding.severity == "error":
+            raise InputError(f"cfg option {finding.key}: {finding.message}; {finding.fix}")
+    return text
 
 
 def render(template: str, **values: object) -> str:

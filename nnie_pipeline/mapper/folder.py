@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from nnie_pipeline import files
 from nnie_pipeline.caffe.files import read_net
-from nnie_pipeline.calibration.sets import (
-    IMAGE_LIST,
-    MEAN_FILE,
-    CalibrationSet,
-    ascii_name,
-    read_set,
-)
+from nnie_pipeline.caffe.net import Net
+from nnie_pipeline.caffe.shapes import infer
+from nnie_pipeline.calibration.sets import ascii_name
+from nnie_pipeline.chips.chip import DEFAULT_CHIP, Chip, find_chip
+from nnie_pipeline.chips.segments import HP_MARKER
 from nnie_pipeline.errors import InputError
-from nnie_pipeline.mapper.cfg import checked_options, normalisation, render, write_cfg
+from nnie_pipeline.mapper.cfg import InputOptions, Value, normalisation, render, write_cfg
+from nnie_pipeline.mapper.options import options
+from nnie_pipeline.mapper.sources import Shape, Source, open_source, place_source
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 _PICTURE = re.compile(r"\d{3,}_[A-Za-z0-9_-]+\.bmp")
+_OWN = frozenset(
+    {"prototxt_file", "caffemodel_file", "instruction_name", "compile_mode", "is_simulation",
+     "data_scale", "RGB_order"}
+)  # fmt: skip
+"""What the network, its runs and its calibration sets say; not to be set."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Run:
     """One run of the mapper; `kind` is what its cfg and its .wk are called after the name."""
 
     kind: str
-    compile_mode: Literal[0, 1, 2]
-    is_simulation: Literal[0, 1]
+    compile_mode: int
+    is_simulation: int
     log_level: int
 
 
@@ -60,30 +62,38 @@ class MapperFolder:
 def write_mapper_folder(
     prototxt: Path,
     caffemodel: Path,
-    calibration: Path,
+    calibration: Path | Sequence[Path],
     folder: Path,
     name: str | None = None,
     progress: Callable[[int, int], None] | None = None,
-    runs: Sequence[Run] = RUNS,
+    chip: str = DEFAULT_CHIP,
+    image_type: int = 1,
+    settings: Mapping[str, str] | None = None,
+    runs: Sequence[Run] | None = None,
 ) -> MapperFolder:
-    """Write all that nnie_mapper needs into `folder`: net, pictures, means, a cfg file a run.
+    """Write all that nnie_mapper needs into `folder`: net, calibration data, a cfg file a run.
 
     The paths in it are relative and ASCII, so that it runs from any place. Pictures are hard
     links where the file system allows. Other files in `folder` (a .wk of an earlier run)
     stay; pictures of an earlier set go.
 
     Args:
-        prototxt: The NNIE-ready network, with one image input of the set's size.
+        prototxt: The NNIE-ready network.
         caffemodel: Its weights.
-        calibration: A folder written by `calibration.sets.write_set`.
+        calibration: For each input in the prototxt's order, then for each top of Custom layers:
+            a folder written by `calibration.sets.write_set`, or a text file of tensors.
         folder: Where to write.
         name: What the files are called, ASCII; None takes the prototxt's.
         progress: Called with (done, all) after every picture.
-        runs: The runs to write cfg files for.
+        chip: The chip, which names the mapper and its options.
+        image_type: What the board feeds into picture inputs: 1 (U8 planes), 3 or 5 (YUV).
+        settings: More options of the cfg files; files that they name are copied.
+        runs: What to write cfg files for; None: `RUNS`, and `MIXED_RUNS` where layers are marked.
 
     Raises:
         InputError: a file that cannot be read, a set that does not fit the network's input,
-            a name with other characters, a folder that cannot be written.
+            a name with other characters, an option out of its range, a folder that cannot be
+            written.
         NotExpressibleError: the cfg cannot say the network's scale.
     """
     name = ascii_name(prototxt.stem) if name is None else name
@@ -92,99 +102,178 @@ def write_mapper_folder(
             f"name {name!r}: use 1 to 80 of A-Z a-z 0-9 _ . - and begin with a letter or digit "
             "(nnie_mapper takes ASCII paths only)"
         )
-    record = read_set(calibration)
-    _require_input(prototxt, record)
-    result = MapperFolder(
-        tuple(f"{name}_{x.kind}" for x in runs), tuple(_command(name, x) for x in runs)
+    target_chip = find_chip(chip)
+    paths = [calibration] if isinstance(calibration, Path) else list(calibration)
+    net = read_net(prototxt)
+    sources = _sources(prototxt, inputs_of(net), paths, image_type)
+    common = _common(sources)
+    marked = any(x.name.endswith(HP_MARKER) for x in net.layers)
+    runs = (*RUNS, *(MIXED_RUNS if marked else ())) if runs is None else runs
+    made = MapperFolder(
+        tuple(f"{name}_{x.kind}" for x in runs),
+        tuple(_command(target_chip.mapper, name, x) for x in runs),
     )
     with files.added_files(folder) as target:
-        for source, place in (
-            (prototxt, f"{name}.prototxt"),
-            (caffemodel, f"{name}.caffemodel"),
-            (calibration / IMAGE_LIST, IMAGE_LIST),
-            (calibration / MEAN_FILE, MEAN_FILE),
-        ):
-            _copy(source, target / place)
+        _copy(prototxt, target / f"{name}.prototxt")
+        _copy(caffemodel, target / f"{name}.caffemodel")
+        prefixes = ["" if len(sources) == 1 else f"input{i + 1}/" for i in range(len(sources))]
+        inputs = [
+            place_source(source, target, prefix, image_type, progress)
+            for source, prefix in zip(sources, prefixes, strict=True)
+        ]
+        given = _settings(settings or {}, target)
         for run in runs:
-            text = _cfg_text(name, run, record)
+            text = _cfg_text(name, run, {**common, **given}, inputs, target_chip.nnie)
             (target / f"{name}_{run.kind}.cfg").write_text(text, encoding="ascii")
-        readme = _readme(name, record, result.commands, any(x.compile_mode == 2 for x in runs))
+        readme = _readme(name, sources, prefixes, made.commands, target_chip, image_type)
         (target / "README.txt").write_text(readme, encoding="ascii")
-        (target / "pictures").mkdir()
-        for done, picture in enumerate(record.pictures, start=1):
-            _link(calibration / picture.file, target / picture.file)
-            if progress:
-                progress(done, len(record.pictures))
-    current = {Path(x.file).name for x in record.pictures}
-    for path in (folder / "pictures").iterdir():
-        if path.name not in current and _PICTURE.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-    return result
+    for source, prefix in zip(sources, prefixes, strict=True):
+        _drop_old_pictures(source, folder / prefix / "pictures")
+    return made
 
 
-def _require_input(prototxt: Path, record: CalibrationSet) -> None:
-    inputs = read_net(prototxt).inputs
-    if len(inputs) != 1:
+def _sources(
+    prototxt: Path, wanted: Mapping[str, Shape], paths: Sequence[Path], image_type: int
+) -> list[Source]:
+    if len(wanted) != len(paths):
         raise InputError(
-            f"{prototxt} has {len(inputs)} inputs ({', '.join(inputs)}); cfg files are written "
-            "for networks with one image input"
+            f"{prototxt} has {len(wanted)} inputs ({', '.join(wanted)}); give --calibration once "
+            "for each, in this order: a folder of nnie calibrate, or a text file of tensors"
         )
-    shape = next(iter(inputs.values()))
-    wanted = (record.input.channels, record.height, record.width)
-    if shape[1:] != wanted:
+    if image_type not in (1, 3, 5):
         raise InputError(
-            f"{prototxt} reads {'x'.join(map(str, shape[1:]))} (channels x height x width), the "
-            f"calibration set is {'x'.join(map(str, wanted))}; run nnie calibrate with the "
-            "network's size"
+            f"image_type {image_type}: pictures are 1 (U8), 3 (YUV420SP) or 5 (YUV422SP); inputs "
+            "of numbers (0) are given as text files of tensors"
         )
+    sources = [open_source(x, *y) for x, y in zip(paths, wanted.items(), strict=True)]
+    for source, (blob, shape) in zip(sources, wanted.items(), strict=True):
+        height, width = shape[2:] if source.record is not None else (0, 0)
+        if image_type != 1 and (width % 2 or (image_type == 3 and height % 2)):
+            raise InputError(
+                f"input {blob} is {height}x{width}: YUV420SP needs even height and width, "
+                "YUV422SP an even width (HiSVP API reference)"
+            )
+    return sources
 
 
-def _cfg_text(name: str, run: Run, record: CalibrationSet) -> str:
-    norm = normalisation(record.input.mean, record.input.scale)
-    return write_cfg(
-        checked_options(
-            prototxt_file=f"./{name}.prototxt",
-            caffemodel_file=f"./{name}.caffemodel",
-            instruction_name=f"./{name}_{run.kind}",
-            compile_mode=run.compile_mode,
-            is_simulation=run.is_simulation,
-            log_level=run.log_level,
-            norm_type=norm.norm_type,
-            data_scale=norm.data_scale,
-            mean_file=f"./{MEAN_FILE}" if norm.uses_mean else "null",
-            rgb_order=_rgb_order(record),
-            image_list=f"./{IMAGE_LIST}",
-        )
-    )
+def inputs_of(net: Net) -> dict[str, Shape]:
+    """The blobs that need a group of input options in the cfg, with their shapes.
+
+    The network's inputs, then the tops of Custom layers (HiSVP development guide, image_list).
+    """
+    custom = [top for x in net.layers if x.type == "Custom" for top in x.tops]
+    shapes = infer(net) if custom else {}
+    return {**net.inputs, **{x: shapes[x] for x in custom}}
 
 
-def _rgb_order(record: CalibrationSet) -> str:
+def _common(sources: Sequence[Source]) -> dict[str, Value]:
+    """Scale and channel order, of which a cfg has one each.
+
+    Raises:
+        InputError: two sets do not agree.
+    """
+    scales = set()
+    orders = set()
+    for source in sources:
+        if source.record is not None:
+            spec = source.record.input
+            scales.add(normalisation(spec.mean, spec.scale).data_scale)
+            orders.add(_rgb_order(source))
+    scales.discard(None)
+    for what, found in (("scales", scales), ("channel orders", orders)):
+        if len(found) > 1:
+            raise InputError(
+                f"the calibration sets have different {what} ({', '.join(map(str, found))}); a cfg "
+                "has one for all inputs: fold what differs into the network"
+            )
+    common: dict[str, Value] = {"RGB_order": next(iter(orders), "BGR")}
+    for scale in scales:
+        if scale is not None:
+            common["data_scale"] = scale
+    return common
+
+
+def _settings(settings: Mapping[str, str], target: Path) -> dict[str, Value]:
+    """The user's own options; files that they name are copied into `target`."""
+    found: dict[str, Value] = {}
+    for key, value in settings.items():
+        option = options().get(key)
+        if option is None or key in _OWN or option.group:
+            known = ", ".join(x for x, y in options().items() if x not in _OWN and not y.group)
+            raise InputError(f"cfg option {key} cannot be set here; these can: {known}")
+        if option.kind != "file":
+            found[key] = value
+            continue
+        places = []
+        for number, path in enumerate(value.split(","), 1):
+            suffix = f"_{number}" if option.many else ""
+            place = f"{key}{suffix}{ascii_name(Path(path).suffix).join(('.', ''))}"
+            _copy(Path(path), target / place)
+            places.append(f"./{place}")
+        found[key] = tuple(places) if option.many else places[0]
+    return found
+
+
+def _cfg_text(
+    name: str,
+    run: Run,
+    common: Mapping[str, Value],
+    inputs: Sequence[InputOptions],
+    nnie: str,
+) -> str:
+    settings: dict[str, Value] = {
+        "prototxt_file": f"./{name}.prototxt",
+        "caffemodel_file": f"./{name}.caffemodel",
+        "instruction_name": f"./{name}_{run.kind}",
+        "compile_mode": run.compile_mode,
+        "is_simulation": run.is_simulation,
+        "log_level": run.log_level,
+    }
+    return write_cfg({**settings, **common}, inputs, nnie)
+
+
+def _rgb_order(source: Source) -> str:
     """The network's channel order; a gray network has none and gets the default."""
-    return "RGB" if record.input.colour == "RGB" else "BGR"
+    return "RGB" if source.record is not None and source.record.input.colour == "RGB" else "BGR"
 
 
-def _command(name: str, run: Run) -> str:
+def _command(program: str, name: str, run: Run) -> str:
     stem = f"{name}_{run.kind}"
-    command = f"nnie_mapper_12 {stem}.cfg"
+    command = f"{program} {stem}.cfg"
     if run.log_level == 3:
         dump = f"dump_{stem}"
         command += f" && rm -rf {dump} && mkdir {dump} && mv mapper_quant {dump}/"
     return command
 
 
-def _readme(name: str, record: CalibrationSet, commands: tuple[str, ...], mixed: bool) -> str:
+def _readme(
+    name: str,
+    sources: Sequence[Source],
+    prefixes: Sequence[str],
+    commands: tuple[str, ...],
+    chip: Chip,
+    image_type: int,
+) -> str:
+    records = [x.record for x in sources if x.record is not None]
+    one = records[0] if len(sources) == 1 and records else None
+    tensors = [
+        f"{y or 'input.txt'}" for x, y in zip(sources, prefixes, strict=True) if not x.record
+    ]
     return render(
         "README.txt.j2",
         name=name,
-        height=record.height,
-        width=record.width,
-        count=len(record.pictures),
-        last=record.pictures[-1].file,
+        size=f", {one.height}x{one.width} (height x width)" if one else "",
+        lasts=[f"{y}{x.last}" for x, y in zip(sources, prefixes, strict=True)],
         commands=commands,
-        mixed=mixed,
-        colour=record.input.colour,
-        rgb_order=_rgb_order(record),
-        unequal_means=len(set(record.input.mean)) > 1,
+        program=chip.mapper,
+        nnie=chip.nnie,
+        chip=chip.name,
+        mixed=any("_mixed" in x for x in commands),
+        tensors=", ".join(tensors),
+        colours=list(dict.fromkeys(x.input.colour for x in records)),
+        rgb_order=next((_rgb_order(x) for x in sources if x.record), "BGR"),
+        image_type=image_type,
+        unequal_means=any(len(set(x.input.mean)) > 1 for x in records),
     )
 
 
@@ -196,10 +285,10 @@ def _copy(source: Path, place: Path) -> None:
     place.write_bytes(data)
 
 
-def _link(source: Path, place: Path) -> None:
-    try:
-        os.link(source, place)
-    except FileNotFoundError as error:
-        raise InputError(f"{source} is missing; run nnie calibrate again") from error
-    except OSError:
-        shutil.copyfile(source, place)
+def _drop_old_pictures(source: Source, pictures: Path) -> None:
+    if source.record is None or not pictures.is_dir():
+        return
+    current = {Path(x.file).name for x in source.record.pictures}
+    for path in pictures.iterdir():
+        if path.name not in current and _PICTURE.fullmatch(path.name):
+            path.unlink(missing_ok=True)
