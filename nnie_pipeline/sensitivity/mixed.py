@@ -1,7 +1,8 @@
 """Which layers to give 16 bits: the fewest that reach a cosine, within a slowdown.
 
-Layers are taken by how much error they cause alone for the time that 16 bits would add, each
-set is then simulated as it is, and layers that turn out not to be needed are taken out again.
+Layers are taken by how much error they cause alone for the time that 16 bits would add (and, as
+a second try, by the error alone), each set is then simulated as it is, and layers that turn out
+not to be needed are taken out again.
 The time is the estimate of `chips.cost`, in which an operation takes twice as long with 16 bits
 (RetinaFace at 640x640 on Hi3516DV300: 17 ms with 8 bits, 34 ms with 16; README of
 hanson-young/nniefacelib).
@@ -125,44 +126,49 @@ def plan(
     if not 1 <= most <= 2:
         raise InputError(f"--max-slowdown {most:g}: from 1 (8 bit) to 2 (16 bit)")
     search = _Search(study, costs, feeds, place, progress)
-    order = _order(effects, costs)
-    within: list[str] = []
-    for name in order:
-        if costs.slowdown([*within, name]) <= most + 1e-9:
-            within.append(name)
-    rest = [x for x in order if x not in within]
-    sizes = _sizes(len(within))
-    inside = search.mixes([within[:k] for k in sizes])
-    outside = search.mixes([[*within, *rest[:k]] for k in _sizes(len(rest))[1:]])
-    curve = [*inside, *outside]
-    first = next((i for i, x in enumerate(inside) if x.cosine >= target), None)
-    if first is None:
-        best = max(inside, key=lambda x: (x.cosine, -len(x.layers)))
-        return Plan(best, False, tuple(curve), search.done)
-    chosen = inside[first]
-    low = sizes[first - 1] if first else 0
-    while first and sizes[first] - low > 1 and len(chosen.layers) - low > 1:
-        high = len(chosen.layers)
-        step = max(1, (high - low) // _FINEST)
-        between = search.mixes([within[:k] for k in range(low + step, high, step)])
-        curve += between
-        passing = next((x for x in between if x.cosine >= target), None)
-        chosen = passing or chosen
-        failing = [len(x.layers) for x in between if len(x.layers) < len(chosen.layers)]
-        low = max([low, *failing])
-        if step == 1:
-            break
-    chosen = search.without_needless(chosen, target)
-    curve.append(chosen)
-    unique = {x.layers: x for x in sorted(curve, key=lambda x: (len(x.layers), x.slowdown))}
-    return Plan(chosen, True, tuple(unique.values()), search.done)
+    curve: list[Mix] = []
+    reached: list[Mix] = []
+    for order in _orders(effects, costs):
+        within = _within(order, costs, most)
+        rest = [x for x in order if x not in within]
+        inside = search.mixes([within[:k] for k in _sizes(len(within))])
+        curve += inside
+        curve += search.mixes([[*within, *rest[:k]] for k in _sizes(len(rest))[1:]])
+        first = next((i for i, x in enumerate(inside) if x.cosine >= target), None)
+        if first is not None:
+            low = len(inside[first - 1].layers) if first else -1
+            chosen = search.fewest(within, low, inside[first], target)
+            reached.append(search.without_needless(chosen, target))
+    curve += reached
+    unique = {frozenset(x.layers): x for x in sorted(curve, key=lambda x: x.slowdown)}
+    ordered = tuple(sorted(unique.values(), key=lambda x: (len(x.layers), x.slowdown)))
+    if reached:
+        best = min(reached, key=lambda x: (len(x.layers), x.slowdown))
+        return Plan(best, True, ordered, search.done)
+    allowed = [x for x in ordered if x.slowdown <= most + 1e-9]
+    best = max(allowed, key=lambda x: (x.cosine, -len(x.layers)))
+    return Plan(best, False, ordered, search.done)
 
 
-def _order(effects: Sequence[LayerEffect], costs: Costs) -> list[str]:
-    """Layers by the error they cause alone for the time that 16 bits add, the best first."""
+def _orders(effects: Sequence[LayerEffect], costs: Costs) -> list[list[str]]:
+    """Layers by the error they cause alone for the time that 16 bits add, and by the error.
+
+    The second finds what the first misses: many cheap layers may leave no time for a dear one
+    that counts more than all of them.
+    """
     least = min((x for x in costs.layers.values() if x > 0), default=1.0)
     worth = {x.name: x.only.error / max(costs.layers[x.name], least) for x in effects}
-    return sorted(worth, key=lambda x: -worth[x])
+    error = {x.name: x.only.error for x in effects}
+    return [sorted(x, key=lambda name: -x[name]) for x in (worth, error)]
+
+
+def _within(order: Sequence[str], costs: Costs, most: float) -> list[str]:
+    """The layers of `order` that fit into the time, each if it still does."""
+    found: list[str] = []
+    for name in order:
+        if costs.slowdown([*found, name]) <= most + 1e-9:
+            found.append(name)
+    return found
 
 
 def _sizes(most: int) -> list[int]:
@@ -215,6 +221,18 @@ class _Search:
             Mix(tuple(x), 1 - y.error, self._costs.slowdown(x))
             for x, y in zip(chosen, means, strict=True)
         ]
+
+    def fewest(self, order: Sequence[str], low: int, mix: Mix, target: float) -> Mix:
+        """The shortest beginning of `order` between `low` layers, too few, and `mix`."""
+        while len(mix.layers) - low > 1:
+            high = len(mix.layers)
+            step = max(1, (high - low) // _FINEST)
+            between = self.mixes([order[:k] for k in range(low + step, high, step)])
+            mix = next((x for x in between if x.cosine >= target), mix)
+            low = max([low, *(len(x.layers) for x in between if len(x.layers) < len(mix.layers))])
+            if step == 1:
+                break
+        return mix
 
     def without_needless(self, mix: Mix, target: float) -> Mix:
         """`mix` without the layers that it reaches the target without, last come first out."""
