@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnie_pipeline.caffe.axes import axis_of, concat_axis, permute_order, slice_axis
-from nnie_pipeline.caffe.net import Layer
+from nnie_pipeline.caffe.net import DEPTHWISE, Layer
 from nnie_pipeline.caffe.windows import (
     Window,
     check_window,
@@ -203,7 +203,7 @@ def _reduction(layer: Layer, bottoms: list[Dims], _: Candidates) -> list[Dims]:
 
 RULES: dict[str, Callable[[Layer, list[Dims], Candidates], list[Dims]]] = {
     "Convolution": _convolution,
-    "DepthwiseConv": _convolution,
+    **dict.fromkeys(DEPTHWISE, _convolution),
     "Deconvolution": _convolution,
     "Pooling": _pooling,
     "InnerProduct": _inner_product,

@@ -27,13 +27,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nnie_pipeline.caffe.net import Layer, Net
+from nnie_pipeline.caffe.net import DEPTHWISE, Layer, Net
 from nnie_pipeline.caffe.windows import conv_window
 from nnie_pipeline.chips.chip import Chip
 from nnie_pipeline.chips.quantities import Dim, Dims, blocks
 from nnie_pipeline.chips.segments import on_cpu
 
-CONVOLUTIONS = frozenset({"Convolution", "Deconvolution", "DepthwiseConv"})
+CONVOLUTIONS = frozenset({"Convolution", "Deconvolution", *DEPTHWISE})
 MULTIPLIERS = CONVOLUTIONS | {"InnerProduct"}
 FUSED = frozenset(
     {"BatchNorm", "Scale", "Bias", "ReLU", "RReLU", "PReLU", "Sigmoid", "TanH", "AbsVal", "ELU",
@@ -78,7 +78,7 @@ def macs(layer: Layer, bottoms: list[Dims], tops: list[Dims], *, in_blocks: bool
 
 def groups(layer: Layer, bottom: Dims) -> int:
     """How many groups a convolution has; a DepthwiseConv has one a channel."""
-    if layer.type == "DepthwiseConv":
+    if layer.type in DEPTHWISE:
         return int(bottom[1])
     return max(layer.params.convolution_param.group, 1)
 
@@ -112,8 +112,8 @@ def parameters(layer: Layer, bottoms: list[Dims], tops: list[Dims]) -> int:
     if not bottoms or layer.type not in MULTIPLIERS | _NORMALISERS:
         return 0
     channels = _first(bottoms[0][1]) if len(bottoms[0]) > 1 else 1
-    match layer.type:
-        case "Convolution" | "DepthwiseConv" | "Deconvolution":
+    match "Convolution" if layer.type in CONVOLUTIONS else layer.type:
+        case "Convolution":
             kernel = conv_window(p.convolution_param).kernel
             out = int(tops[0][1])
             group = groups(layer, bottoms[0])
