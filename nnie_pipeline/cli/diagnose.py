@@ -113,6 +113,8 @@ def _print(found: Diagnosed) -> None:
     )
     if result.bits:
         line(f"from float: {result.from_float:.4f}; {width} numbers cost {result.costs:.4f}")
+    if result.first_bad is not None and result.state != "healthy":
+        line(f"the first blob that differs clearly: {result.first_bad}")
     if result.state == "healthy":
         line("the dump is healthy")
     elif result.state == "unexplained":

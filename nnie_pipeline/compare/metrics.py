@@ -105,12 +105,15 @@ def histogram_overlap(left: Array, right: Array) -> float:
 def _histogram(values: Array, low: float, high: float) -> Vector:
     counts = np.zeros(BINS + 2, np.int64)
     flat = values.reshape(-1)
-    for start in range(0, flat.size, _CHUNK):
-        place = flat[start : start + _CHUNK].astype(np.float64)
-        place -= low
-        place *= BINS / (high - low)
+    # Single precision is enough to find a bin where nothing over- or underflows in it.
+    kind = np.float32 if 1e-30 < high - low < 1e30 else np.float64
+    start, factor = kind(low), kind(BINS / (high - low))
+    for place in range(0, flat.size, _CHUNK):
+        bins = flat[place : place + _CHUNK].astype(kind)
+        bins -= start
+        bins *= factor
         # What lies on the upper edge gets a bin of its own here, which the last one takes in.
-        counts += np.bincount(place.astype(np.intp), minlength=BINS + 2)
+        counts += np.bincount(bins.astype(np.intp), minlength=BINS + 2)
     counts[BINS - 1] += counts[BINS:].sum()
     return counts[:BINS].astype(np.float64)
 

@@ -28,6 +28,9 @@ SMALL = 0.02
 EXACT = 3 * FLOOR
 """Nothing is left to explain where a cause brings the score down to this."""
 
+BAD = 0.1
+"""A distance above is a cosine below 0.99, RuyiStudio's red, for blobs of one length."""
+
 CLEARLY = 0.6
 """A cause has to bring the score down to this share of the right run's."""
 
@@ -70,6 +73,7 @@ class Diagnosis:
     `ranked` holds every cause that could be tried, the best first; `tied` those of its first
     that explain the dump equally well; `unjudged` why others could not be tried (by name).
     `costs` is the score of float against the right run at `bits`: what the numbers cost.
+    `first_bad` is the first value of the dump that is not near the right run's.
     """
 
     state: State
@@ -82,6 +86,7 @@ class Diagnosis:
     tied: tuple[Explanation, ...]
     unjudged: Mapping[str, str]
     blobs: int
+    first_bad: str | None = None
 
     @property
     def cause(self) -> Explanation | None:
@@ -116,6 +121,7 @@ def explain(case: Case, dump: Mapping[str, Array], predict: Predict) -> Diagnosi
     return Diagnosis(
         state, bits, scores[bits], _outputs(case, right[bits], dump), from_float, costs, ranked,
         tied, unjudged, len(dump),
+        next((x for x, y in dump.items() if distance(right[bits][x], y) > BAD), None),
     )  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.caffe.windows import rounds_up
 from nnie_pipeline.diagnose.case import Case
 from nnie_pipeline.diagnose.hypothesis import Hypothesis, UnjudgedError
-from nnie_pipeline.errors import NnieError
 from nnie_pipeline.rewrite import merge_batch_norm
 
 EPSILONS = (1e-5, 1e-3, 2e-5, 1e-4, 1e-6, 1e-2)
@@ -187,12 +186,3 @@ def _require_unmerged(case: Case) -> Net:
         if len(layer.weights) < 3:
             raise UnjudgedError(f"BatchNorm {layer.name} has no weights")
     return unmerged
-
-
-def holds(net: Net) -> bool:
-    """Whether the shapes of a changed network still fit."""
-    try:
-        infer(net)
-    except NnieError:
-        return False
-    return True

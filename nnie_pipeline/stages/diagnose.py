@@ -49,6 +49,7 @@ class Diagnosed:
             "outputs": found.outputs,
             "distance_to_float": found.from_float,
             "bits_cost": found.costs,
+            "first_bad": found.first_bad,
             "cause": found.cause.cause.name if found.cause else None,
             "tied": [x.cause.name for x in found.tied],
             "ranked": [_explanation(x) for x in found.ranked],
