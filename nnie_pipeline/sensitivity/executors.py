@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    wait,
-)
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from typing import TypeVar
 
 from nnie_pipeline.errors import InputError
@@ -80,7 +74,7 @@ def cluster(address: str) -> Iterator[tuple[Executor, int]]:
 def results(
     function: Callable[[T], R], tasks: Iterable[T], place: tuple[Executor, int] | None
 ) -> Iterator[R]:
-    """`function` of each task, as they are done; at most two a worker are under way.
+    """`function` of each task, in order; at most two a worker are under way.
 
     Raises:
         InputError: a process or worker died.
@@ -89,17 +83,14 @@ def results(
         yield from map(function, tasks)
         return
     executor, workers = place
-    waiting: set[Future[R]] = set()
-    source = iter(tasks)
+    waiting: deque[Future[R]] = deque()
     try:
-        for task in source:
-            waiting.add(executor.submit(function, task))
+        for task in tasks:
+            waiting.append(executor.submit(function, task))
             if len(waiting) >= 2 * workers:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from (x.result() for x in done)
+                yield waiting.popleft().result()
         while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            yield from (x.result() for x in done)
+            yield waiting.popleft().result()
     except BrokenExecutor as error:
         raise InputError(
             "a process that worked on the study died, most likely for want of memory; use fewer "
