@@ -67,6 +67,13 @@ def cluster(address: str) -> Iterator[tuple[Executor, int]]:
             raise InputError(f"the Dask scheduler at {address} has no worker; start dask worker")
         # Not pure: two tasks may look alike and still have to run where they are sent.
         yield client.get_executor(pure=False), workers
+    except Exception as error:
+        if type(error).__module__.startswith("distributed") or isinstance(error, ImportError):
+            raise InputError(
+                f"the workers of {address} could not do the work ({type(error).__name__}); they "
+                "need nnie-pipeline in this version, and memory for the network"
+            ) from error
+        raise
     finally:
         client.close()
 
