@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import resource
 import struct
@@ -33,6 +34,7 @@ from nnie_pipeline.wk.decode import decode
 from nnie_pipeline.wk.proof import prove
 from nnie_pipeline.wk.size import expected_size
 from tests import wk_encoder
+from tests.test_wk_header import func
 
 FILES = {8: "mnet_mergebn_640L_inst.wk", 16: "mnet_640_inst.wk"}
 PARAMETER_BYTES = {8: 717_056, 16: 1_596_160}
@@ -251,6 +253,16 @@ def test_fully_connected_layers_are_not_guessed(tmp_path: Path) -> None:
         prove(model, random_net(1, (8, 8, 8)))
 
 
+def test_a_functional_file_has_no_blocks(tmp_path: Path) -> None:
+    path = tmp_path / "net.wk"
+    path.write_bytes(func())
+    model = decode(path)
+    assert (model.bits, model.layers, model.records) == (None, (), ())
+    assert model.batch_norm.startswith("unknown")
+    (part,) = model.undecoded
+    assert (part.offset, part.size) == (48, len(func()) - 48)
+
+
 @cache
 def _small_file() -> bytes:
     return wk_encoder.encode(random_net(7, (8, 8, 8)), 8, [-90] * 8)
@@ -365,8 +377,38 @@ def test_mutated_public_files_end_in_a_model_or_one_line(
         data = bytearray(resealed(data))
     path = tmp_path / "net.wk"
     path.write_bytes(data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     measured(path)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 900_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
+
+
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=4)),
+        min_size=1, max_size=4,
+    ),
+    st.booleans(),
+)  # fmt: skip
+def test_mutated_tables_end_in_a_verdict_or_one_line(
+    tmp_path: Path, changes: list[tuple[float, bytes]], of_index: bool
+) -> None:
+    data = small_file()
+    begin, length = struct.unpack_from("<II", data, 0x60 if of_index else 176)
+    begin += base_of(data)
+    for share, value in changes:
+        at = begin + int(share * length)
+        data[at : at + len(value)] = value[: len(data) - at]
+    path = tmp_path / "net.wk"
+    path.write_bytes(resealed(data))
+    started = time.perf_counter()
+    with contextlib.suppress(NnieError):
+        proof = prove(decode(path), random_net(7, (8, 8, 8)))
+        assert "\n" not in proof.verdict
+        json.dumps(proof.to_dict(), allow_nan=False)
+    assert time.perf_counter() - started < 5
 
 
 def test_the_longest_possible_block_is_quick(tmp_path: Path) -> None:

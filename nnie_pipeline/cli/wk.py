@@ -157,10 +157,11 @@ def _of(pair: tuple[int, int]) -> str:
     return f"all {pair[1]}" if pair[0] == pair[1] else f"{pair[0]} of {pair[1]}"
 
 
-def _range(values: tuple[float, ...]) -> str:
-    if not values:
+def _range(values: tuple[float | None, ...]) -> str:
+    known = [x for x in values if x is not None]
+    if not known:
         return ""
-    low, high = min(values), max(values)
+    low, high = min(known), max(known)
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 

@@ -16,7 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nnie_pipeline.errors import InputError
-from nnie_pipeline.wk.code_table import SYMBOLS, code_table
+from nnie_pipeline.wk.code_table import (
+    END,
+    LITERAL,
+    LONGEST,
+    MARKER_FIRST,
+    MARKER_STEP,
+    SYMBOLS,
+    code_table,
+)
 from nnie_pipeline.wk.stream import decode_streams
 
 Bytes = npt.NDArray[np.uint8]
@@ -148,7 +156,7 @@ def _decompress(
     padded = np.concatenate([reverse[area], np.zeros(2, np.uint8)])
     wrong = decode_streams(
         padded, begin, end, run_mode.astype(np.int64), table, length, symbol, count,
-        data, start, sizes,
+        data, start, sizes, (LONGEST, END, LITERAL, MARKER_FIRST, MARKER_STEP),
     )  # fmt: skip
     if wrong >= 0:
         raise InputError(f"parameter block {slot[wrong]} does not decode to its length")

@@ -123,6 +123,8 @@ class WkModel:
     @property
     def batch_norm(self) -> str:
         """Whether BatchNorm was merged into the weights, as far as the words tell."""
+        if not self.layers:
+            return "unknown: no layer with weights is decoded"
         if any(x.parameters.shift.any() for x in self.layers):
             return "not merged: words behind the scale hold its shifts"
         if any(not x.one_scale for x in self.layers):

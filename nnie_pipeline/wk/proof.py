@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.errors import InputError
@@ -26,7 +28,8 @@ _RANGE_STEPS = 1
 class LayerProof:
     """One layer of the file: how much of it is as predicted.
 
-    `weights`, `bias`, `scale` and `shift` are (as predicted, all); `z_in` is what the scale
+    `weights`, `bias`, `scale` and `shift` are (as predicted, all); `z_w` is that of the weights,
+    one for each channel of a depthwise layer, None where all are zero; `z_in` is what the scale
     words tell, `z_before` what the layer table says of the layer before, None where another
     kind of layer lies between. `reason` says what is wrong, None for a complete layer.
     """
@@ -36,7 +39,7 @@ class LayerProof:
     type: str
     outputs: int
     weights: tuple[int, int]
-    z_w: tuple[float, ...]
+    z_w: tuple[float | None, ...]
     z_in: int | None
     z_before: int | None
     z_out: int | None
@@ -281,7 +284,7 @@ def _follows(found: Fitted, before: int) -> bool:
 
 def _known(found: Fitted, before: int | None, reason: str | None) -> LayerProof:
     layer, outputs = found.layer, found.layer.outputs
-    z_w = found.predicted.z_w.tolist()
+    z_w = [x if np.isfinite(x) else None for x in found.predicted.z_w.tolist()]
     return LayerProof(
         layer.number, found.predicted.name, layer.type, outputs, found.weights,
         tuple(z_w if layer.depthwise else z_w[:1]), found.z_in, before, layer.z_out,
