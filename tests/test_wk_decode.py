@@ -87,7 +87,9 @@ def test_size_is_known_before_compiling(shared: Path, bits: int) -> None:
     net = read_net(models / "mnet_hand_rewritten.prototxt", models / "mnet.caffemodel")
     if bits == 8:
         merge_batch_norm.apply(net)
-    assert abs(expected_size(net, bits) / PARAMETER_BYTES[bits] - 1) < 0.02
+    size = expected_size(net, bits)
+    assert abs(size.parameters / PARAMETER_BYTES[bits] - 1) < 0.02
+    assert size.not_counted == ()
 
 
 def test_cfg_says_the_size(shared: Path) -> None:
@@ -98,6 +100,17 @@ def test_cfg_says_the_size(shared: Path) -> None:
     sizes = [int(x.replace(",", "")) for x in re.findall(r"([\d,]+) bytes", line)]
     assert abs(sizes[1] / PARAMETER_BYTES[16] - 1) < 0.02
     assert "not known" in _expected(models / "mnet.prototxt", models / "mnet_640_inst.wk")
+
+
+def test_what_cannot_be_counted_is_said() -> None:
+    net = random_net(3, (8, 8, 8))
+    whole = expected_size(net, 16).parameters
+    far = net.find("far")
+    far.params.convolution_param.group = 2
+    far.weights = [far.weights[0][:, :4].copy()]
+    size = expected_size(net, 16)
+    assert size.parameters < whole
+    assert size.not_counted == ("far: the layout of Convolution in 2 groups is not known",)
 
 
 def test_lengths_are_those_of_the_blocks() -> None:

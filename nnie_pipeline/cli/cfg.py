@@ -42,7 +42,10 @@ def _expected(prototxt: Path, caffemodel: Path) -> str:
 
     try:
         net = read_net(prototxt, caffemodel)
-        sizes = " and ".join(f"{expected_size(net, x):,} bytes at {x} bits" for x in (8, 16))
+        sizes = {x: expected_size(net, x) for x in (8, 16)}
     except InputError as error:
         return f"how large the .wk will be is not known: {error}"
-    return f"parameters in the .wk will take {sizes}; instructions come on top"
+    text = " and ".join(f"{size.parameters:,} bytes at {x} bits" for x, size in sizes.items())
+    rest = dict.fromkeys(y for x in sizes.values() for y in x.not_counted)
+    left_out = f"; not counted: {'; '.join(rest)}" if rest else ""
+    return f"parameters in the .wk will take {text}; instructions come on top{left_out}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from nnie_pipeline.caffe.net import Net
@@ -13,20 +15,28 @@ _TYPICAL_Z = {8: -100, 16: -1100}
 """Near the z of activations in public files. Only the words depend on it, not their number."""
 
 
-def expected_size(net: Net, bits: int) -> int:
-    """Bytes of the parameter area of the `.wk` that nnie_mapper makes of `net`.
+@dataclass(frozen=True)
+class ExpectedSize:
+    """Bytes of the parameter area, and a line for each layer that is not counted in them."""
+
+    parameters: int
+    not_counted: tuple[str, ...]
+
+
+def expected_size(net: Net, bits: int) -> ExpectedSize:
+    """How large the parameters of the `.wk` are that nnie_mapper makes of `net`.
 
     The weights are quantised, laid out and compressed as the mapper does it; BatchNorm counts
     as it stands in `net`. Within 1 % of two public compiled files, mnet_640_inst.wk and
-    mnet_mergebn_640L_inst.wk. Instructions come on top, and layers whose layout is not known
-    (`predict` names them) do not count.
+    mnet_mergebn_640L_inst.wk. Instructions come on top; layers whose layout is not known do not
+    count.
 
     Raises:
         InputError: as `predict`.
     """
-    predicted, _ = predict(net, bits)
+    predicted, open_parts = predict(net, bits)
     lengths = [length for item in predicted for length in _lengths(item)]
-    return place_blocks(lengths)[-1]
+    return ExpectedSize(place_blocks(lengths)[-1], tuple(open_parts))
 
 
 def _lengths(item: Predicted) -> list[int]:
