@@ -31,7 +31,7 @@ KINDS = ("prototxt", "caffemodel")
 OUTPUTS = load_spec("retinaface").outputs
 COMMANDS = (
     *("run", "fetch", "convert", "rewrite", "check", "sizes", "calibrate", "cfg", "dump"),
-    *("simulate", "compare", "diagnose", "report", "wk", "export-onnx"),
+    *("simulate", "cut", "compare", "diagnose", "report", "wk", "export-onnx"),
 )
 
 

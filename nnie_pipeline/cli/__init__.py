@@ -25,6 +25,7 @@ _COMMANDS = (
     "cfg",
     "dump",
     "simulate",
+    "cut",
     "sensitivity",
     "mixed",
     "compare",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,11 @@ class Source:
     @property
     def last(self) -> str:
         """What the mapper dumps its layers for."""
-        return f"line {self.count}" if self.record is None else self.record.pictures[-1].file
+        return (
+            f"input.txt, line {self.count}"
+            if self.record is None
+            else self.record.pictures[-1].file
+        )
 
 
 def open_source(path: Path, blob: str, shape: Shape) -> Source:
@@ -55,19 +60,14 @@ def open_source(path: Path, blob: str, shape: Shape) -> Source:
     return Source(path, count_tensors(path, math.prod(shape[1:])))
 
 
-def write_tensors(path: Path, tensors: Iterable[npt.NDArray[np.float32]]) -> int:
-    """Write tensors as image_type 0 wants them: a line each, in the order C, H, W; their count.
+def append_tensor(file: TextIO, tensor: npt.NDArray[np.float32]) -> None:
+    """Write one tensor as image_type 0 wants it: a line, in the order C, H, W.
 
     Nine digits, so that every float32 reads back as itself (HiSVP development guide, image_list
     of image_type 0: one whole tensor a line, numbers separated by spaces or commas).
     """
-    count = 0
-    with path.open("w", encoding="ascii") as file:
-        for tensor in tensors:
-            file.write(" ".join(map("{:.9g}".format, tensor.ravel().tolist())))
-            file.write("\n")
-            count += 1
-    return count
+    file.write(" ".join(map("{:.9g}".format, tensor.ravel().tolist())))
+    file.write("\n")
 
 
 def count_tensors(path: Path, values: int) -> int:
