@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class PercentileRecorder:
     ) -> None:
         if not 0 < percentile <= 100:
             raise InputError(f"--clip {percentile:g}: a percentile is above 0 and at most 100")
-        self._percentile = percentile
+        self._percentile = float(percentile)
         self._bottoms = ranged_bottoms(net)
         self._scales = dict(scales or {})
         self._counts: dict[str, npt.NDArray[np.int64]] = {}
@@ -83,7 +84,7 @@ class PercentileRecorder:
 
     def _limit(self, name: str) -> float:
         counts = np.cumsum(self._counts[name])
-        wanted = math.ceil(counts[-1] * self._percentile / 100)
+        wanted = math.ceil(int(counts[-1]) * Fraction(repr(self._percentile)) / 100)
         place = int(np.searchsorted(counts, wanted))
         edge = np.array((place + 1) << _SHIFT, np.int64).astype(np.int32).view(np.float32)
         largest = self._largest[name]

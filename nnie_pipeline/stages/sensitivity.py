@@ -27,7 +27,7 @@ from nnie_pipeline.calibration.sets import load_input, read_set
 from nnie_pipeline.chips.chip import Chip
 from nnie_pipeline.engine.onnxruntime_engine import Session
 from nnie_pipeline.errors import InputError
-from nnie_pipeline.mapper.folder import MIXED_RUNS, MapperFolder, write_mapper_folder
+from nnie_pipeline.mapper.folder import MapperFolder, write_mapper_folder
 from nnie_pipeline.quant.simulate import Simulator
 from nnie_pipeline.quant.widths import MIXED
 from nnie_pipeline.rewrite import names
@@ -110,7 +110,7 @@ def write_mixed(
         written = read_net(prototxt, caffemodel)
         verified = _verified(study, written, net, pictures)
         mapper = write_mapper_folder(
-            prototxt, caffemodel, calibration, folder / "mapper", name, runs=MIXED_RUNS
+            prototxt, caffemodel, calibration, folder / "mapper", name, chip=chip.name
         )
         record = {
             "target_cosine": target,
