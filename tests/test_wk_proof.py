@@ -85,7 +85,7 @@ def test_dequantised_weights_are_the_quantised_caffemodel(shared: Path, bits: in
     np.testing.assert_array_equal(upsampling.dequantised(), np.ones((64, 1, 2, 2), np.float32))
 
 
-def test_outer_name_in_the_network_does_not_matter_but_missing_outputs_do(shared: Path) -> None:
+def test_missing_outputs_are_named(shared: Path) -> None:
     net = network(shared)
     net.outputs = [x for x in net.outputs if x != "face_rpn_bbox_pred_stride8"]
     net.drop_unused()
