@@ -13,12 +13,11 @@ from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.rewrite import merge_batch_norm
 from nnie_pipeline.wk.fit import Fitted, fit, pair
-from nnie_pipeline.wk.header import WkBlob
+from nnie_pipeline.wk.inputs_outputs import blob_reasons
 from nnie_pipeline.wk.model import WkLayer, WkModel
 from nnie_pipeline.wk.predict import Predicted, predict
 from nnie_pipeline.wk.reasons import layer_reason
 
-_NAME = 31
 _INPUT_RECORD = 44
 _RANGE_STEPS = 1
 """In both measured files a consumer's z may be one step beside that of the layer before."""
@@ -192,7 +191,7 @@ def _reasons(
     reasons += [f"layer {x} of the network is not in the file" for x in missing]
     reasons += list(open_parts)
     reasons += [f"{x.what} is not decoded" for x in model.undecoded if "parameters" in x.what]
-    return reasons + _blobs(model, net)
+    return reasons + blob_reasons(model.header, net)
 
 
 def _order(net: Net, fitted: Sequence[Fitted]) -> str | None:
@@ -213,44 +212,6 @@ def _order(net: Net, fitted: Sequence[Fitted]) -> str | None:
         for top in layer.tops:
             newest[top] = latest
     return None
-
-
-def _blobs(model: WkModel, net: Net) -> list[str]:
-    """Inputs and outputs of the header that are not those of the network."""
-    shapes = infer(net)
-    inputs = [y for x in model.header.segments for y in x.inputs]
-    outputs = [y for x in model.header.segments for y in x.outputs]
-    found = []
-    for what, blobs, names in (
-        ("input", inputs, list(net.inputs)),
-        ("output", outputs, net.outputs),
-    ):
-        ours = {_cut(x): shapes[x] for x in names}
-        for blob in blobs:
-            shape = ours.pop(_cut(blob.name), None)
-            if shape is None:
-                if all(_cut(x.name) != _cut(blob.name) for x in blobs if x is not blob):
-                    found.append(f"{what} {blob.name} of the file is none of the network's")
-            elif not _same_shape(blob, shape) and not _shared_name(blob, blobs):
-                text = "x".join(map(str, shape[1:]))
-                found.append(
-                    f"another size: {what} {blob.name} is {blob.channels}x{blob.height}x"
-                    f"{blob.width} in the file, {text} in the network"
-                )
-        found += [f"{what} {x} of the network is none of the file's" for x in ours]
-    return found
-
-
-def _shared_name(blob: WkBlob, blobs: Sequence[WkBlob]) -> bool:
-    return sum(x.name == blob.name for x in blobs) > 1
-
-
-def _same_shape(blob: WkBlob, shape: tuple[int, ...]) -> bool:
-    return (blob.channels, blob.height, blob.width) == (*shape[1:], 1, 1)[:3]
-
-
-def _cut(name: str) -> str:
-    return name.replace("/", "_")[:_NAME]
 
 
 def _makers(net: Net, fitted: Sequence[Fitted]) -> dict[str, Fitted]:

@@ -1,0 +1,50 @@
+"""Inputs and outputs of a compiled network beside those of a Caffe network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnie_pipeline.caffe.net import Net
+from nnie_pipeline.caffe.shapes import infer
+from nnie_pipeline.wk.header import WkBlob, WkHeader
+
+_NAME = 31
+"""Characters that the mapper keeps of a name."""
+
+
+def blob_reasons(header: WkHeader, net: Net) -> list[str]:
+    """Inputs and outputs of the header that are not those of the network."""
+    shapes = infer(net)
+    inputs = [y for x in header.segments for y in x.inputs]
+    outputs = [y for x in header.segments for y in x.outputs]
+    found = []
+    for what, blobs, names in (
+        ("input", inputs, list(net.inputs)),
+        ("output", outputs, net.outputs),
+    ):
+        ours = {_cut(x): shapes[x] for x in names}
+        for blob in blobs:
+            shape = ours.pop(_cut(blob.name), None)
+            if shape is None:
+                if all(_cut(x.name) != _cut(blob.name) for x in blobs if x is not blob):
+                    found.append(f"{what} {blob.name} of the file is none of the network's")
+            elif not _same_shape(blob, shape) and not _shared_name(blob, blobs):
+                text = "x".join(map(str, shape[1:]))
+                found.append(
+                    f"another size: {what} {blob.name} is {blob.channels}x{blob.height}x"
+                    f"{blob.width} in the file, {text} in the network"
+                )
+        found += [f"{what} {x} of the network is none of the file's" for x in ours]
+    return found
+
+
+def _shared_name(blob: WkBlob, blobs: Sequence[WkBlob]) -> bool:
+    return sum(x.name == blob.name for x in blobs) > 1
+
+
+def _same_shape(blob: WkBlob, shape: tuple[int, ...]) -> bool:
+    return (blob.channels, blob.height, blob.width) == (*shape[1:], 1, 1)[:3]
+
+
+def _cut(name: str) -> str:
+    return name.replace("/", "_")[:_NAME]
