@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -205,42 +205,39 @@ def pools(_: Path) -> tuple[Net, InputSpec]:
     return random_net(text)[0], InputSpec("BGR", (104.0, 117.0, 123.0), (1 / 64,) * 3)
 
 
-def subjects(name: str, shared: Path) -> Iterator[tuple[int, Subject]]:
-    for number in range(3):
-        if name == "mobilefacenet":
-            net, source, spec = mobilefacenet(shared)
-            yield number, subject(net, spec, 8, shared, number, source)
-        elif name == "slim":
-            yield number, subject(*slim(shared), 8, shared, number)
-        elif name == "mnet":
-            yield number, subject(*mnet(shared), 0, shared, number, every=9)
-        else:
-            yield number, subject(*pools(shared), 16, shared, number, every=1)
+def subject_of(name: str, number: int, shared: Path) -> Subject:
+    if name == "mobilefacenet":
+        net, source, spec = mobilefacenet(shared)
+        return subject(net, spec, 8, shared, number, source)
+    if name == "mnet":
+        return subject(*mnet(shared), 0, shared, number, every=9)
+    if name == "slim":
+        return subject(*slim(shared), 8, shared, number)
+    return subject(*pools(shared), 16, shared, number, every=1)
 
 
 def diagnosed(s: Subject, dump: Values) -> Diagnosis:
     return explain(s.case, dump, s.predict)
 
 
-@pytest.mark.parametrize("name", ["mobilefacenet", "slim", "mnet", "pools"])
-def test_planted_faults_are_named_first(name: str, shared: Path) -> None:
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("name", list(NOT))
+def test_planted_faults_are_named_first(name: str, number: int, shared: Path) -> None:
+    """95 % are asked for; a dozen faults on one picture leave no room for a miss."""
+    s = subject_of(name, number, shared)
+    healthy = diagnosed(s, s.run(right(s, number)))
+    assert healthy.state == "healthy", healthy
     missed = []
-    count = 0
-    for number, s in subjects(name, shared):
-        healthy = diagnosed(s, s.run(right(s, number)))
-        assert healthy.state == "healthy", healthy
-        for fault, (cause, plant) in FAULTS.items():
-            if fault in NOT[name]:
-                continue
-            judged = with_bits(s, 16) if fault == "8 bit" else s
-            found = diagnosed(judged, plant(s, number))
-            count += 1
-            named = found.cause
-            if named is None or named.cause.name != cause:
-                nearest = [(x.cause.name, round(x.score, 4)) for x in found.ranked[:3]]
-                missed.append(f"{fault}, picture {number}: {found.state} {nearest}")
-    assert count
-    assert len(missed) <= 0.05 * count, f"{len(missed)} of {count}: {missed}"
+    for fault, (cause, plant) in FAULTS.items():
+        if fault in NOT[name]:
+            continue
+        judged = with_bits(s, 16) if fault == "8 bit" else s
+        found = diagnosed(judged, plant(s, number))
+        named = found.cause
+        if named is None or named.cause.name != cause:
+            nearest = [(x.cause.name, round(x.score, 4)) for x in found.ranked[:3]]
+            missed.append(f"{fault}: {found.state} {nearest}")
+    assert not missed
 
 
 def test_every_fault_is_planted_on_two_networks() -> None:
