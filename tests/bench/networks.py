@@ -1,4 +1,4 @@
-"""How fast the simulation of a real network is."""
+"""How fast the simulation and the sensitivity of a real network are."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nnie_pipeline.caffe.files import read_net
+from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.calibration.geometry import place
 from nnie_pipeline.calibration.network_input import to_blob
 from nnie_pipeline.calibration.pictures import read_picture
 from nnie_pipeline.cli import translate
 from nnie_pipeline.engine.onnxruntime_engine import Session, all_values
 from nnie_pipeline.quant.simulate import Simulator
+from nnie_pipeline.sensitivity.network import Study
+from nnie_pipeline.sensitivity.study import measure as measure_sensitivity
 from nnie_pipeline.stages.convert import convert_files
 from nnie_pipeline.stages.dump import record_ranges
 from nnie_pipeline.stages.probe import Probe
@@ -22,24 +25,18 @@ from nnie_pipeline.zoo.spec import load_spec
 from tests.models import photographs, retinaface_onnx
 
 Row = dict[str, str | int | float]
-_SIZE = (640, 640)
+SIZE = (640, 640)
 _RUNS = 9
 
 
 def measure() -> list[Row]:
-    """RetinaFace at 640x640: simulation beside the float pass."""
-    spec = load_spec("retinaface")
-    wanted = translate.input_spec(spec)
+    """RetinaFace at 640x640: simulation beside the float pass, sensitivity."""
+    wanted = translate.input_spec(load_spec("retinaface"))
     picture = photographs()["astronaut"]
     probe = Probe(picture.path, picture.name, wanted)
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        done = convert_files(retinaface_onnx(), "retinaface", folder, _SIZE, spec.outputs, probe)
-        (folder / "new").mkdir()
-        rewrite_files(done.prototxt, done.caffemodel, "retinaface", folder / "new", None, probe)
-        net = read_net(folder / "new" / done.prototxt.name, folder / "new" / done.caffemodel.name)
+    net = ready_net(probe)
     canvas, _ = place(
-        read_picture(picture.path)[0], _SIZE, wanted.geometry, wanted.anchor, wanted.fill_bgr
+        read_picture(picture.path)[0], SIZE, wanted.geometry, wanted.anchor, wanted.fill_bgr
     )
     feed = {next(iter(net.inputs)): to_blob(canvas, wanted)}
     float_session = Session(net, all_values(net))
@@ -50,6 +47,7 @@ def measure() -> list[Row]:
             pass
 
     ours, theirs = best_of([simulate, lambda: float_session.run(feed)])
+    study = measure_sensitivity(Study(net, 8, record_ranges(net, [feed])), iter([feed]), 1)
     return [
         {
             "name": "8-bit simulation, retinaface 640x640",
@@ -57,9 +55,25 @@ def measure() -> list[Row]:
             "ours_s": ours,
             "peer_s": theirs,
             "times_the_peer": ours / theirs,
-            "limit_times": 6.0,
+            "limit_times": 3.0,
+        },
+        {
+            "name": "sensitivity of 60 layers, retinaface 640x640",
+            "passes": study.passes,
+            "limit_passes": len(net.layers) / 2,
         },
     ]
+
+
+def ready_net(probe: Probe) -> Net:
+    """RetinaFace at 640x640, converted and rewritten."""
+    outputs = load_spec("retinaface").outputs
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        done = convert_files(retinaface_onnx(), "retinaface", folder, SIZE, outputs, probe)
+        (folder / "new").mkdir()
+        rewrite_files(done.prototxt, done.caffemodel, "retinaface", folder / "new", None, probe)
+        return read_net(folder / "new" / done.prototxt.name, folder / "new" / done.caffemodel.name)
 
 
 def best_of(works: Sequence[Callable[[], object]]) -> list[float]:
