@@ -31,7 +31,8 @@ KINDS = ("prototxt", "caffemodel")
 OUTPUTS = load_spec("retinaface").outputs
 COMMANDS = (
     *("run", "fetch", "convert", "rewrite", "check", "sizes", "calibrate", "cfg", "dump"),
-    *("simulate", "cut", "compare", "diagnose", "report", "wk", "export-onnx"),
+    *("simulate", "sensitivity", "mixed", "cut", "compare", "diagnose", "report", "wk"),
+    "export-onnx",
 )
 
 
