@@ -31,6 +31,7 @@ _COMMANDS = (
     "compare",
     "evaluate",
     "diagnose",
+    "bringup",
     "report",
     "wk",
     "export_onnx",

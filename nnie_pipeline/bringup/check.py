@@ -1,0 +1,498 @@
+"""Compare what a board wrote with the golden outputs beside this file.
+
+    python3 check.py PULLED                    PULLED/PICTURE/seg0_layer38_output0_inst.linear.hex
+    python3 check.py PULLED --picture NAME     the files of one picture lie in PULLED itself
+    python3 check.py PULLED --bits 8           compiled with compile_mode 0 (default: the nearer)
+    python3 check.py PULLED --map FILE         lines "38 0": layer 38 is output 0 (or its name)
+    python3 check.py PULLED --dot cnn_net_tree.dot
+
+Needs Python 3.7 or newer and nothing else. Ends with 0 when the board computes what the
+simulation computes, with 1 when it does not, with 2 when there is nothing to compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import json
+import math
+import operator
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+FACTOR = 4096.0
+LARGEST_TEXT = 64 << 20
+MOST_ENTRIES = 10000
+LONGEST_LINE = 12
+ALIGNMENTS = (16, 32, 256)
+NODE_NAME = 31
+EXPECTED = "expected"
+FILE = re.compile(
+    r"seg(\d{1,4})_layer(\d{1,9})_output(\d{1,4})_(?:inst|func|board)\.linear\.hex", re.ASCII
+)
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
+DOT_LABEL = re.compile(r'label\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;\]]+))')
+DOT_NAME_END = re.compile(r"\\[nlr]|[\n|{}<>]|\bnet\b|\s")
+DOT_LINE = 10000
+
+READINGS = {
+    "swapped": "the network gets the first and the last channel exchanged: turn [RGB_order] over "
+    "in the cfg file and compile again, or feed the planes in the other order",
+    "means-reversed": "the means reach the wrong channels: turn the lines of mean.txt around and "
+    "compile again",
+    "both": "channels and means are exchanged: turn the lines of mean.txt and [RGB_order] over "
+    "and compile again",
+}
+
+
+class UnfitError(Exception):
+    """What keeps the comparison from being made, in one line."""
+
+
+class Distance(NamedTuple):
+    """How far a board's output lies from a golden one: Euclidean, of the board, the cosine."""
+
+    length: float
+    norm: float
+    cosine: float
+
+
+class Loaded(NamedTuple):
+    """The words of an output, and a remark on the file."""
+
+    words: list[int]
+    note: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the comparison; the exit status."""
+    parser = argparse.ArgumentParser(description="Compare a board's outputs with the golden ones.")
+    parser.add_argument("pulled", help="folder with one folder a picture, or one picture's files")
+    parser.add_argument("--picture", help="the picture, where its files lie in PULLED itself")
+    parser.add_argument("--bits", choices=("8", "16"), help="what the .wk was compiled for")
+    parser.add_argument("--map", help='a file of lines "LAYER OUTPUT"')
+    parser.add_argument("--dot", help="cnn_net_tree.dot of the mapper")
+    options = parser.parse_args(arguments)
+    try:
+        kit = read_kit(os.path.dirname(os.path.abspath(__file__)))
+        return compare(kit, options)
+    except UnfitError as problem:
+        print(f"check: {printable(str(problem))}", file=sys.stderr)
+        return 2
+
+
+def compare(kit: dict[str, Any], options: argparse.Namespace) -> int:
+    """Compare all pictures that were pulled and print a line for each output."""
+    folders = pulled_folders(kit, options.pulled, options.picture)
+    layers = read_map(options.map, kit["outputs"]) if options.map else None
+    if options.dot:
+        layers = read_dot(options.dot, kit["outputs"])
+    failed = compared = 0
+    chosen = None if options.bits is None else options.bits + "bit"
+    for picture, folder in folders:
+        loaded = load_outputs(folder, kit["outputs"], layers)
+        run = chosen or nearest_run(kit, picture, loaded)
+        if chosen is None:
+            print(f"{picture}: compared with the {spoken(run)} network")
+            chosen = run
+        for number, output in enumerate(kit["outputs"]):
+            compared += 1
+            failed += not one_output(kit, picture, run, number, output, loaded)
+        if picture == kit["readings"].get("picture"):
+            failed += not reading(kit, run, loaded)
+    missing = [x["name"] for x in kit["pictures"] if x["name"] not in dict(folders)]
+    if missing:
+        print(f"not compared, nothing was pulled for: {', '.join(missing)}")
+    if failed:
+        print(
+            f"verdict: {failed} comparisons failed: the board does not compute what the simulation "
+            "computes; CHECKLIST.en.md and CHECKLIST.zh-CN.md name the usual causes"
+        )
+        return 1
+    print(f"verdict: all {compared} outputs agree: the board computes what the simulation does")
+    return 0
+
+
+def one_output(
+    kit: dict[str, Any],
+    picture: str,
+    run: str,
+    number: int,
+    output: dict[str, Any],
+    loaded: list[Loaded],
+) -> bool:
+    """Print how one output fits; whether it does."""
+    words = loaded[number].words
+    limit = kit["limits"][picture][run][number]["limit"]
+    golden = golden_words(kit, picture, run, number)
+    found = distance(words, golden)
+    good: bool = found.length <= limit
+    norm = kit["limits"][picture][run][number]["norm"] or 1.0
+    if words == golden:
+        said = "equal word for word"
+    else:
+        said = (
+            f"distance {found.length / norm:.5f} (limit {limit / norm:.5f}), "
+            f"cosine {found.cosine:.6f}"
+        )
+        if good and limit > 0.5 * norm:
+            said += f"; a wide limit, because {spoken(run)} blurs this output"
+    if not good:
+        said += f"; {cause(kit, picture, run, number, words, limit)}"
+    if loaded[number].note:
+        said += f"; {loaded[number].note}"
+    state = "ok  " if good else "FAIL"
+    print(f"{state} {picture} output {number} {printable(output['name'])}: {said}")
+    return good
+
+
+def cause(
+    kit: dict[str, Any], picture: str, run: str, number: int, words: list[int], limit: float
+) -> str:
+    """What a board's output looks like, where it fits no golden one."""
+    if not any(words):
+        return (
+            "all zero: Forward did not run or did not end, or the cache was not flushed before "
+            "reading"
+        )
+    if len(set(words)) == 1:
+        return "one value everywhere: the input did not reach the network (cache, address, file)"
+    for other in range(len(kit["outputs"])):
+        same_size = other != number and kit["outputs"][other]["count"] == len(words)
+        if same_size and distance(words, golden_words(kit, picture, run, other)).length <= limit:
+            return f"it is output {other}: give --map or --dot"
+    for entry in kit["pictures"]:
+        name = entry["name"]
+        if name != picture:
+            found = distance(words, golden_words(kit, name, run, number))
+            if found.length <= kit["limits"][name][run][number]["limit"]:
+                return f"it is what picture {name} gives"
+    swapped = [(x & 0xFFFFFFFF).to_bytes(4, "little") for x in words]
+    turned = [int.from_bytes(x, "big", signed=True) for x in swapped]
+    if distance(turned, golden_words(kit, picture, run, number)).length <= limit:
+        return "its bytes are in the other order: write the words as %08x of int32"
+    return "input (planes B,G,R without padding, stride), normalisation (none on the CPU) or cache"
+
+
+def reading(kit: dict[str, Any], run: str, loaded: list[Loaded]) -> bool:
+    """Say by the coloured picture how the board reads channels and means; whether as wanted."""
+    names = [EXPECTED, *kit["readings"]["others"]]
+    lengths = {}
+    for name in names:
+        total = 0.0
+        for number in range(len(kit["outputs"])):
+            golden = golden_words(kit, reading_folder(kit, name), run, number)
+            norm = math.sqrt(sum(float(x) * x for x in golden)) / FACTOR or 1.0
+            total += (distance(loaded[number].words, golden).length / norm) ** 2
+        lengths[name] = math.sqrt(total / len(kit["outputs"]))
+    order = sorted(names, key=lambda x: lengths[x])
+    said = ", ".join(f"{x} {lengths[x]:.4f}" for x in order)
+    if lengths[order[0]] * 1.5 >= lengths[order[1]]:
+        print(f"channels: not to be told (distances: {said}); compile for 16 bit and run again")
+        return True
+    if order[0] == EXPECTED:
+        print(f"ok   channels and means are read as the cfg files want (distances: {said})")
+        return True
+    print(f"FAIL {READINGS.get(order[0], order[0])} (distances: {said})")
+    return False
+
+
+def reading_folder(kit: dict[str, Any], name: str) -> str:
+    """The golden folder of a reading of the coloured picture."""
+    picture = str(kit["readings"]["picture"])
+    return picture if name == EXPECTED else f"{picture}.{name}"
+
+
+def nearest_run(kit: dict[str, Any], picture: str, loaded: list[Loaded]) -> str:
+    """The simulated run that the outputs fit best."""
+    best, least = "", math.inf
+    for run in kit["runs"]:
+        total = 0.0
+        for number in range(len(kit["outputs"])):
+            golden = golden_words(kit, picture, run, number)
+            norm = kit["limits"][picture][run][number]["norm"] or 1.0
+            total += (distance(loaded[number].words, golden).length / norm) ** 2
+        if total < least or not best:
+            best, least = run, total
+    return best
+
+
+def distance(words: Sequence[int], golden: Sequence[int]) -> Distance:
+    """Of two outputs of one count."""
+    moved = sum(x * x for x in map(operator.sub, words, golden))
+    dot = sum(map(operator.mul, words, golden))
+    square = sum(map(operator.mul, words, words))
+    other = sum(map(operator.mul, golden, golden))
+    if square and other:
+        cosine = dot / (math.sqrt(square) * math.sqrt(other))
+    else:
+        cosine = 1.0 if square == other else 0.0
+    return Distance(math.sqrt(moved) / FACTOR, math.sqrt(square) / FACTOR, min(1.0, cosine))
+
+
+def pulled_folders(kit: dict[str, Any], pulled: str, picture: str | None) -> list[tuple[str, str]]:
+    """The pictures that were pulled, each with the folder of its files."""
+    names = [x["name"] for x in kit["pictures"]]
+    if picture is not None and picture not in names:
+        raise UnfitError(f"--picture {picture} is not in the kit; it has {', '.join(names)}")
+    own = any(FILE.fullmatch(x) for x in entries(pulled))
+    if own or picture is not None:
+        name = picture or os.path.basename(os.path.abspath(pulled))
+        if name not in names:
+            raise UnfitError(
+                f"{pulled} holds the files of one picture; say which with --picture: "
+                f"{', '.join(names)}"
+            )
+        return [(name, pulled)]
+    found = [(x, os.path.join(pulled, x)) for x in names if os.path.isdir(os.path.join(pulled, x))]
+    if not found:
+        raise UnfitError(
+            f"{pulled} holds no seg*_layer*_output*.linear.hex and no folder called "
+            f"{', '.join(names)}; run the board first"
+        )
+    return found
+
+
+def entries(folder: str) -> list[str]:
+    """The names in a folder."""
+    names = []
+    try:
+        with os.scandir(folder) as found:
+            for entry in found:
+                names.append(entry.name)
+                if len(names) > MOST_ENTRIES:
+                    raise UnfitError(f"{folder} holds more than {MOST_ENTRIES} files")
+    except OSError as error:
+        raise UnfitError(f"cannot read {folder}: {error.strerror}") from error
+    return names
+
+
+def load_outputs(
+    folder: str, outputs: list[dict[str, Any]], layers: dict[int, int] | None
+) -> list[Loaded]:
+    """The words of every output, its file found by number and size, or by `layers`."""
+    matches = [x for x in map(FILE.fullmatch, entries(folder)) if x]
+    matches.sort(key=lambda x: (int(x[1]), int(x[2]), int(x[3])))
+    if not matches:
+        raise UnfitError(f"{folder} holds no seg*_layer*_output*.linear.hex")
+    largest = LONGEST_LINE * max(
+        x["count"] // x["width"] * padded(x["width"], ALIGNMENTS[-1]) for x in outputs
+    )
+    texts = [read_words(os.path.join(folder, x[0]), largest) for x in matches]
+    chosen: dict[int, Loaded] = {}
+    if layers is not None:
+        for match, words in zip(matches, texts):  # noqa: B905 - strict needs Python 3.10
+            number = layers.get(int(match[2]))
+            if number is None:
+                continue
+            if number in chosen:
+                raise UnfitError(f"{folder}: two files are output {number}")
+            fitted = fit(words, outputs[number])
+            if fitted is None:
+                raise UnfitError(
+                    f"{match[0]} holds {len(words)} words; output {number} "
+                    f"({outputs[number]['name']}) has {outputs[number]['count']}"
+                )
+            chosen[number] = fitted
+    else:
+        chosen = by_size(folder, outputs, [x[0] for x in matches], texts)
+    absent = [x["name"] for i, x in enumerate(outputs) if i not in chosen]
+    if absent:
+        raise UnfitError(f"{folder} holds no file of {', '.join(absent)}")
+    return [chosen[i] for i in range(len(outputs))]
+
+
+def by_size(
+    folder: str, outputs: list[dict[str, Any]], names: list[str], texts: list[list[int]]
+) -> dict[int, Loaded]:
+    """The k-th file of a size is the k-th output of that size."""
+    if len(names) != len(outputs):
+        raise UnfitError(
+            f"{folder} holds {len(names)} files of outputs, the network has {len(outputs)}: "
+            "pull all, or give --map or --dot"
+        )
+    chosen: dict[int, Loaded] = {}
+    for name, words in zip(names, texts):  # noqa: B905
+        for number, output in enumerate(outputs):
+            fitted = fit(words, output) if number not in chosen else None
+            if fitted is not None:
+                chosen[number] = fitted
+                break
+        else:
+            counts = ", ".join(str(x["count"]) for x in outputs)
+            raise UnfitError(f"{name} holds {len(words)} words; the outputs have {counts}")
+    return chosen
+
+
+def fit(words: list[int], output: dict[str, Any]) -> Loaded | None:
+    """The words of an output, the padding of its rows taken off; None where the count is wrong."""
+    count, width = output["count"], output["width"]
+    if len(words) == count:
+        return Loaded(words, "")
+    for alignment in ALIGNMENTS:
+        row = padded(width, alignment)
+        if len(words) == count // width * row:
+            kept = [x for i in range(0, len(words), row) for x in words[i : i + width]]
+            return Loaded(kept, f"its rows are padded to {alignment} bytes")
+    return None
+
+
+def padded(width: int, alignment: int) -> int:
+    """Words from one row of `width` words to the next, rows aligned to so many bytes."""
+    return -(-width * 4 // alignment) * alignment // 4
+
+
+def read_words(path: str, largest: int) -> list[int]:
+    """The int32 words of a file of the SDK's sample."""
+    data = read(path, largest)
+    tokens = data.split()
+    if not tokens:
+        raise UnfitError(f"{path} is empty")
+    try:
+        if all(len(x) == 8 for x in tokens):
+            words = array.array("i", bytes.fromhex(b"".join(tokens).decode("ascii")))
+            if sys.byteorder == "little":
+                words.byteswap()
+            return words.tolist()
+        found = [int(x, 16) for x in tokens if re.fullmatch(rb"(0[xX])?[0-9a-fA-F]{1,8}", x)]
+    except ValueError:
+        found = []
+    if len(found) != len(tokens):
+        raise UnfitError(f"{path} holds more than hexadecimal numbers of up to 8 digits")
+    return [x - (1 << 32) if x >> 31 else x for x in found]
+
+
+def read(path: str, largest: int) -> bytes:
+    """A file of at most so many bytes."""
+    try:
+        if not os.path.isfile(path):
+            raise UnfitError(f"{path} is no file")
+        with open(path, "rb") as file:
+            data = file.read(largest + 1)
+    except OSError as error:
+        raise UnfitError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > largest:
+        raise UnfitError(f"{path} is larger than the {largest} bytes that it may have")
+    return data
+
+
+def read_kit(folder: str) -> dict[str, Any]:
+    """kit.json beside this file."""
+    path = os.path.join(folder, "kit.json")
+    try:
+        kit: dict[str, Any] = json.loads(read(path, LARGEST_TEXT).decode("utf-8"))
+        names = [x["name"] for x in kit["pictures"]]
+        names += [reading_folder(kit, x) for x in kit["readings"].get("others", [])]
+        whole = all(NAME.fullmatch(x) for x in (*names, *kit["runs"]))
+        for output in kit["outputs"]:
+            whole &= bool(FILE.fullmatch(output["file"])) and output["count"] % output["width"] == 0
+        for picture in kit["pictures"]:
+            for run in kit["runs"]:
+                for found in kit["limits"][picture["name"]][run]:
+                    whole &= found["limit"] >= 0 and found["norm"] >= 0
+        if not whole:
+            raise ValueError
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        raise UnfitError(f"{path} is damaged; unpack the kit again") from error
+    kit["folder"] = folder
+    kit["read"] = {}
+    return kit
+
+
+def golden_words(kit: dict[str, Any], picture: str, run: str, number: int) -> list[int]:
+    """The golden words of an output."""
+    key = (picture, run, number)
+    if key not in kit["read"]:
+        output = kit["outputs"][number]
+        path = os.path.join(kit["folder"], "golden", run, picture, output["file"])
+        words = read_words(path, LONGEST_LINE * output["count"])
+        if len(words) != output["count"]:
+            raise UnfitError(f"{path} is damaged; unpack the kit again")
+        kit["read"][key] = words
+    found: list[int] = kit["read"][key]
+    return found
+
+
+def read_map(path: str, outputs: list[dict[str, Any]]) -> dict[int, int]:
+    """The output of each layer number, out of lines "LAYER OUTPUT"."""
+    layers = {}
+    for line in read(path, LARGEST_TEXT).decode("utf-8", "replace").splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        number = output_number(words[1], outputs) if len(words) == 2 else None
+        if number is None or not re.fullmatch(r"\d{1,9}", words[0], re.ASCII):
+            raise UnfitError(
+                f'{path}: "{line[:80]}" is no layer number and output (its number or name)'
+            )
+        layers[int(words[0])] = number
+    return layers
+
+
+def read_dot(path: str, outputs: list[dict[str, Any]]) -> dict[int, int]:
+    """The output of each layer number, by the names in cnn_net_tree.dot.
+
+    The vendor does not describe the file; as a public walk-through reads it, the lines with
+    "segment" stand in the order of the layer numbers, and a label's text up to "net" is the name.
+    """
+    layers = {}
+    number = 0
+    for line in read(path, LARGEST_TEXT).decode("utf-8", "replace").splitlines():
+        label = DOT_LABEL.search(line[:DOT_LINE]) if "segment" in line else None
+        if label is None:
+            continue
+        text = label[1] if label[1] is not None else label[2]
+        parts = [x for x in DOT_NAME_END.split(text.strip()) if x]
+        if not parts:
+            continue
+        output = output_number(parts[0], outputs)
+        if output is not None:
+            layers[number] = output
+        number += 1
+    if not layers:
+        raise UnfitError(f"{path} names none of the network's outputs; give --map")
+    return layers
+
+
+def output_number(text: str, outputs: list[dict[str, Any]]) -> int | None:
+    """The output of this number or name; names as the vendor writes them count too."""
+    if re.fullmatch(r"\d{1,4}", text, re.ASCII) and int(text) < len(outputs):
+        return int(text)
+    for names in (lambda x: x, plain):
+        found = [
+            i
+            for i, x in enumerate(outputs)
+            if names(text) in {names(y) for y in (x["name"], *x["layers"])}
+        ]
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def spoken(run: str) -> str:
+    """`16bit` as words."""
+    return run.replace("bit", " bit")
+
+
+def plain(name: str) -> str:
+    """A name with _ for other signs than letters and digits, cut as in a .wk."""
+    return re.sub(r"[^A-Za-z0-9]", "_", name)[:NODE_NAME]
+
+
+def printable(text: str) -> str:
+    """`text` without control characters, which a terminal would obey."""
+    return "".join(x if x.isprintable() else "?" for x in text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The checklists of a kit, in English and Chinese."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import jinja2
+
+from nnie_pipeline.bringup.header import Network
+from nnie_pipeline.bringup.nodes import Node, aligned
+from nnie_pipeline.calibration.network_input import InputSpec
+from nnie_pipeline.chips.chip import Chip
+
+LANGUAGES = ("en", "zh-CN")
+
+_ANCHORS_ZH = {"top-left": "靠左上角", "centre": "居中"}
+
+
+def checklist(language: str, network: Network, chip: Chip, probe: str | None, decoder: bool) -> str:
+    """The checklist in one of `LANGUAGES`; `probe` is the file name of the coloured input."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).resolve().parent / "data"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown; names are of letters, digits, - _ . only
+    )
+    spec, (height, width) = network.input, network.size
+    gray = spec.colour == "GRAY"
+    return environment.get_template(f"CHECKLIST.{language}.md.j2").render(
+        name=network.name,
+        height=height,
+        width=width,
+        chip=chip.name,
+        nnie=chip.nnie,
+        mapper=chip.mapper,
+        planes="one gray plane" if gray else "planes B, then G, then R",
+        planes_zh="一个灰度平面" if gray else "依次为 B、G、R 三个平面",
+        bytes=spec.channels * height * width,
+        stride_16=aligned(width, 16),
+        stride_32=aligned(width, 32),
+        equal=", ".join(f"`{x}`" for x in _equal(network.nodes)),
+        geometry=_geometry(spec),
+        geometry_zh=_geometry_zh(spec),
+        probe=probe,
+        means=len(set(spec.mean)) > 1,
+        decoder=decoder,
+    )
+
+
+def _equal(nodes: tuple[Node, ...]) -> list[str]:
+    """The nodes whose files another's could be, by their size."""
+    counts = Counter(x.count for x in nodes)
+    return [x.name for x in nodes if counts[x.count] > 1]
+
+
+def _geometry(spec: InputSpec) -> str:
+    fill = ", ".join(map(str, spec.fill))
+    return {
+        "letterbox": f"A picture keeps its shape and lies {spec.anchor} on the input; the rest is "
+        f"{fill} ({spec.colour})",
+        "stretch": "A picture fills the input without keeping its shape",
+        "crop": f"The largest part of the input's shape is taken, {spec.anchor}",
+    }[spec.geometry]
+
+
+def _geometry_zh(spec: InputSpec) -> str:
+    fill = "、".join(map(str, spec.fill))
+    anchor = _ANCHORS_ZH[spec.anchor]
+    return {
+        "letterbox": f"图片保持长宽比，{anchor}放置，其余填 {fill}（{spec.colour}）",
+        "stretch": "图片拉伸到输入大小，不保持长宽比",
+        "crop": f"截取与输入形状相同的最大部分，{anchor}",
+    }[spec.geometry]

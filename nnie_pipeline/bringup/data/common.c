@@ -1,0 +1,28 @@
+/* Decoder of the network's outputs: C99, no other file than nnie_model.h, libm only.
+   On a host: cc -O2 -DNNIE_HOST -o nnie_decode nnie_decoder.c -lm
+   Made by nnie bringup; it finds what the head of nnie-pipeline finds. */
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "nnie_model.h"
+
+/* An output: its words, and the bytes from one row to the next (u32Stride of SVP_BLOB_S; 0: rows
+   without padding). Give the outputs in the order of nnie_nodes. Flush the cache before. */
+typedef struct {
+    const int32_t *words;
+    unsigned stride;
+} nnie_blob_t;
+
+/* The value with this number, counted over channels, rows and columns. */
+static double nnie_value(const nnie_blob_t *outputs, int node, long number)
+{
+    const int width = nnie_nodes[node].width;
+    const int32_t *words = outputs[node].words;
+    if (outputs[node].stride == 0 || outputs[node].stride == 4u * (unsigned)width)
+        return words[number] / NNIE_FACTOR;
+    return words[number / width * (long)(outputs[node].stride / 4u) + number % width] / NNIE_FACTOR;
+}

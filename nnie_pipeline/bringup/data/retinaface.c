@@ -1,0 +1,39 @@
+
+/* RetinaFace: anchors at the centres of cells, boxes as SSD has them, two classes, landmarks. */
+static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
+{
+    for (int level = 0; level < NNIE_LEVELS; level++)
+        for (int cell = 0; cell < nnie_rows[level] * nnie_columns[level]; cell++)
+            for (int anchor = 0; anchor < nnie_anchors[level]; anchor++) {
+                const double face = nnie_part(outputs, &nnie_class, level, cell, anchor, 1);
+                const double none = nnie_part(outputs, &nnie_class, level, cell, anchor, 0);
+                const double score = nnie_sigmoid(face - none);
+                const double side = nnie_sides[level][anchor];
+                const double x = (cell % nnie_columns[level] + 0.5) * nnie_stride[level];
+                const double y = (cell / nnie_columns[level] + 0.5) * nnie_stride[level];
+                const double near = NNIE_VARIANCE_CENTRE * side;
+                nnie_detection_t found = {0};
+                double box[4];
+                if (!(score > NNIE_SCORE))
+                    continue;
+                for (int v = 0; v < 4; v++)
+                    box[v] = nnie_part(outputs, &nnie_box, level, cell, anchor, v);
+                const double width = side * exp(NNIE_VARIANCE_SIDE * box[2]);
+                const double height = side * exp(NNIE_VARIANCE_SIDE * box[3]);
+                found.x1 = x + near * box[0] - width / 2;
+                found.y1 = y + near * box[1] - height / 2;
+                found.x2 = x + near * box[0] + width / 2;
+                found.y2 = y + near * box[1] + height / 2;
+                found.score = score;
+                for (int k = 0; k < NNIE_LANDMARKS; k++) {
+                    found.landmarks[k][0] =
+                        x + near * nnie_part(outputs, &nnie_landmark, level, cell, anchor, 2 * k);
+                    found.landmarks[k][1] =
+                        y +
+                        near * nnie_part(outputs, &nnie_landmark, level, cell, anchor, 2 * k + 1);
+                }
+                if (nnie_add(list, &found))
+                    return -1;
+            }
+    return 0;
+}

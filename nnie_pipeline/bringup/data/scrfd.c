@@ -1,0 +1,35 @@
+
+/* SCRFD: anchors at the corners of cells, boxes as distances in strides. */
+static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
+{
+    for (int level = 0; level < NNIE_LEVELS; level++)
+        for (int cell = 0; cell < nnie_rows[level] * nnie_columns[level]; cell++)
+            for (int anchor = 0; anchor < nnie_anchors[level]; anchor++) {
+                double score = nnie_part(outputs, &nnie_score, level, cell, anchor, 0);
+                const double stride = nnie_stride[level];
+                const double x = cell % nnie_columns[level] * stride;
+                const double y = cell / nnie_columns[level] * stride;
+                nnie_detection_t found = {0};
+                if (NNIE_LOGITS)
+                    score = nnie_sigmoid(score);
+                if (!(score > NNIE_SCORE))
+                    continue;
+                found.x1 = x - nnie_part(outputs, &nnie_box, level, cell, anchor, 0) * stride;
+                found.y1 = y - nnie_part(outputs, &nnie_box, level, cell, anchor, 1) * stride;
+                found.x2 = x + nnie_part(outputs, &nnie_box, level, cell, anchor, 2) * stride;
+                found.y2 = y + nnie_part(outputs, &nnie_box, level, cell, anchor, 3) * stride;
+                found.score = score;
+#if NNIE_LANDMARKS > 0
+                for (int k = 0; k < NNIE_LANDMARKS; k++) {
+                    found.landmarks[k][0] =
+                        x + nnie_part(outputs, &nnie_landmark, level, cell, anchor, 2 * k) * stride;
+                    found.landmarks[k][1] =
+                        y +
+                        nnie_part(outputs, &nnie_landmark, level, cell, anchor, 2 * k + 1) * stride;
+                }
+#endif
+                if (nnie_add(list, &found))
+                    return -1;
+            }
+    return 0;
+}
