@@ -44,10 +44,10 @@ NOISE, NOISE_OF_ONE = 1.6, 2.5
 """How much further from float than its simulation a healthy dump of the same width may lie, in
 the mean of its blobs and in each of them."""
 
-_NEAR, _MOST_NEAR = 1.2, 3
+_NEAR, _MOST_NEAR = 1.2, 2
 """Variants of one cause are simulated if they lie this near to its best in float, so many."""
 
-_REFINED = 4
+_REFINED = 3
 """Hypotheses that are tried again with ranges of their own."""
 
 Predict = Callable[[Hypothesis, int, bool], Values | None]
