@@ -273,7 +273,7 @@ def test_given_ranges_are_used(chain: Path, tmp_path: Path, cli: Cli) -> None:
     net = [chain / "ready" / f"{STEM}.{x}" for x in KINDS]
     record = read(chain / "own8" / "ranges.json")
     # Ranges one step of z wider or narrower in every layer: other values in the first already.
-    record["z"]["8"] = {k: v + 16 for k, v in record["z"]["8"].items()}
+    record["z"]["8"] = {k: [x + 16 for x in v] for k, v in record["z"]["8"].items()}
     (tmp_path / "ranges.json").write_text(json.dumps(record))
     done = cli(
         "simulate", *net, "--input", chain / "x.npy", "--bits", "8",
