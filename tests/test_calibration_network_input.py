@@ -123,3 +123,19 @@ def test_raw_planes_equal_those_of_a_board_program(
     assert (np.abs(ours - given) <= 2).mean() > 0.96
     swapped = np.frombuffer(planar_bytes(picture[..., ::-1]), np.uint8)
     assert np.abs(swapped - given).mean() >= swapped_is
+
+
+@pytest.mark.parametrize("name", ["det39", "det41", "id10", "id11", "pose"])
+def test_planes_of_public_pairs(shared: Path, name: str) -> None:
+    """Planes that others made from a JPEG for NNIE; their JPEG decoder rounds differently."""
+    folder = shared / "images" / "rgb_planar"
+    picture, _ = read_picture(folder / f"{name}.jpg")
+    given = np.fromfile(folder / f"{name}.bgr", np.uint8)
+    ours = np.frombuffer(planar_bytes(picture, 16), np.uint8)
+    assert ours.size == given.size
+    difference = np.abs(ours.astype(int) - given)
+    assert difference.mean() < 1
+    assert np.quantile(difference, 0.99) <= 6
+    swapped = np.frombuffer(planar_bytes(picture[..., ::-1]), np.uint8).astype(int)
+    if picture.std(axis=2).max() > 5:
+        assert np.abs(swapped - given).mean() > 5 * max(difference.mean(), 0.1)

@@ -8,3 +8,5 @@ LARGEST_PIXELS = 100_000_000
 # OpenCV reads its bound once, while it is being loaded; a package's own file runs before
 # any of its modules, so this stands before their first `import cv2`.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PIXELS))
+# A video that FFmpeg stumbles over is reported in one line, not in its own many.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

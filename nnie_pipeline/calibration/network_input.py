@@ -74,15 +74,20 @@ def stored_pixels(canvas: Picture, colour: Colour) -> Picture:
     return np.asarray(cv2.cvtColor(canvas, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
-def planar_bytes(pixels: Picture) -> bytes:
-    """The U8 blob that the board reads, rows unpadded.
+def planar_bytes(pixels: Picture, align: int = 1) -> bytes:
+    """The U8 blob that the board reads, each row filled with zeros to a multiple of `align`.
 
     (H, W, 3) in B, G, R: the B plane, then G, then R (HiSVP API reference: the default
     order of U8 colour blobs), whatever order the network wants. (H, W): the one plane.
     """
-    if pixels.ndim == 2:
-        return pixels.tobytes()
-    return b"".join(plane.tobytes() for plane in cv2.split(pixels))
+    planes = [pixels] if pixels.ndim == 2 else cv2.split(pixels)
+    return b"".join(padded(np.asarray(plane, np.uint8), align) for plane in planes)
+
+
+def padded(plane: Picture, align: int) -> bytes:
+    """The rows of a plane (H, bytes), each filled with zeros to a multiple of `align`."""
+    short = -plane.shape[1] % align
+    return (np.pad(plane, ((0, 0), (0, short))) if short else plane).tobytes()
 
 
 def to_blob(pixels: Picture, spec: InputSpec) -> Blob:

@@ -25,6 +25,7 @@ SUFFIXES = frozenset(
 """What nnie_mapper accepts in an image list (HiSVP development guide, image_list)."""
 
 _LARGEST_BYTES = 4 * LARGEST_PIXELS
+_LARGE_JPEG = 100_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -75,7 +76,18 @@ def read_picture(path: Path) -> tuple[Picture, str]:
     return decode_picture(data, str(path)), hashlib.sha256(data).hexdigest()
 
 
-def decode_picture(data: bytes, where: str) -> Picture:
+def read_preview(path: Path) -> Picture:
+    """The picture in `path` as `read_picture`, a large JPEG at a quarter of its size.
+
+    Raises:
+        InputError: as `read_picture`.
+    """
+    data = _read_bytes(path)
+    flags = cv2.IMREAD_REDUCED_COLOR_4 if len(data) > _LARGE_JPEG else cv2.IMREAD_COLOR
+    return decode_picture(data, str(path), flags)
+
+
+def decode_picture(data: bytes, where: str, flags: int = cv2.IMREAD_COLOR) -> Picture:
     """The encoded picture `data` as (H, W, 3) uint8 in B, G, R; `where` names it in errors.
 
     Raises:
@@ -87,7 +99,7 @@ def decode_picture(data: bytes, where: str) -> Picture:
     if data.startswith(_PNG) and not _png_is_whole(data):
         raise corrupt
     try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         if "MAX_IMAGE" in str(error):
             raise _too_large(where) from error

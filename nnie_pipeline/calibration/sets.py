@@ -2,9 +2,12 @@
 
 pictures/000_name.bmp   the canvas, lossless: decoding it gives the planes of its raw file
 raw/000_name.bgr        the U8 planes as the board reads them (.gray for a gray network)
+raw/000_name.yuv        on request: the same picture as YVU420SP
 image_list.txt          the pictures, one relative path a line, for nnie_mapper
 mean.txt                the means, one a line, in the network's channel order
 contact.png             the set at a glance
+histograms.json         how often each of the 256 levels occurs, a list a channel, all pictures
+probe/                  a coloured picture and what the first layer reads of it (`probe`)
 calibration.json        how the set was made: `CalibrationSet`
 """
 
@@ -18,29 +21,32 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from nnie_pipeline import files
 from nnie_pipeline.calibration import contact
-from nnie_pipeline.calibration.geometry import INTERPOLATION, Picture, Placement, place
-from nnie_pipeline.calibration.network_input import (
-    Blob,
-    InputSpec,
-    planar_bytes,
-    stored_pixels,
-    to_blob,
-)
+from nnie_pipeline.calibration.choice import Choice
+from nnie_pipeline.calibration.geometry import INTERPOLATION, Placement
+from nnie_pipeline.calibration.network_input import Blob, InputSpec, stored_pixels, to_blob
 from nnie_pipeline.calibration.pictures import PictureFile, read_picture
+from nnie_pipeline.calibration.probe import FOLDER as PROBE
+from nnie_pipeline.calibration.probe import write_probe
+from nnie_pipeline.calibration.stored import RawForm, Stored, encoded, store
+from nnie_pipeline.calibration.yuv import RoundTrip, YuvForm
 from nnie_pipeline.errors import InputError
 
 RECORD = "calibration.json"
 IMAGE_LIST = "image_list.txt"
 MEAN_FILE = "mean.txt"
-_OWN = frozenset({"pictures", "raw", IMAGE_LIST, MEAN_FILE, "contact.png", RECORD})
+HISTOGRAMS = "histograms.json"
+_OWN = frozenset(
+    {"pictures", "raw", IMAGE_LIST, MEAN_FILE, "contact.png", HISTOGRAMS, PROBE, RECORD}
+)
 _STORED_NAME = re.compile(r"(pictures|raw)/\d{3,}_[A-Za-z0-9_-]+\.(bmp|bgr|gray)")
 _LONGEST_NAME = 40
+
+_ALIGNMENTS = (1, 16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,22 @@ class SetPicture:
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """What `calibration.json` holds; the pictures stand in the order of `image_list.txt`."""
+    """What `calibration.json` holds; the pictures stand in the order of `image_list.txt`.
+
+    `stride` is the bytes of a row of a raw file (None: as wide as the picture), `yuv` how .yuv
+    files are written (None: there are none) and `yuv_error` what that loses: the mean over all
+    pictures and the largest. `choice` says how the pictures were chosen, if they were.
+    """
 
     height: int
     width: int
     input: InputSpec
     interpolation: str
     pictures: tuple[SetPicture, ...]
+    stride: int | None = None
+    yuv: YuvForm | None = None
+    yuv_error: RoundTrip | None = None
+    choice: Choice | None = None
 
     @property
     def gray(self) -> list[str]:
@@ -86,18 +101,25 @@ def write_set(
     *,
     allow_gray: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    raw: RawForm | None = None,
+    choice: Choice | None = None,
 ) -> CalibrationSet:
     """Write the set of `pictures` at `size` (height, width) as the new content of `folder`.
 
     nnie_mapper dumps its quantised layers for the last picture of the list only, so the
-    order matters. `progress` is called with (done, all) after every picture.
+    order matters. `progress` is called with (done, all) after every picture. `raw` is how raw
+    files are written (None: rows of a multiple of 16 bytes, no YUV), `choice` how the pictures
+    were chosen, for the record.
 
     Raises:
         InputError: no picture, one that cannot be read, only gray ones for a colour network
-            (unless `allow_gray`), or a folder that cannot be written or holds other files.
+            (unless `allow_gray`), YUV for a gray network or an odd size, or a folder that
+            cannot be written or holds other files.
     """
     if not pictures:
         raise InputError("a calibration set needs at least one picture; give a folder of pictures")
+    form = RawForm() if raw is None else raw
+    _check_form(form, spec)
     _require_own(folder)
     digits = max(3, len(str(len(pictures) - 1)))
     cell = contact.cell_size(len(pictures))
@@ -105,24 +127,37 @@ def write_set(
         (target / "pictures").mkdir()
         (target / "raw").mkdir()
 
-        def write(number: int) -> tuple[SetPicture, Picture]:
+        def write(number: int) -> Stored:
             stem = f"{number:0{digits}d}_{ascii_name(Path(pictures[number].name).stem)}"
-            return _write_picture(pictures[number], spec, size, target, stem, cell)
+            return store(pictures[number].path, spec, size, target, stem, cell, form)
 
-        entries, thumbnails = [], []
+        stored: list[Stored] = []
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for entry, small in pool.map(write, range(len(pictures))):
-                entries.append(entry)
-                thumbnails.append(small)
+            for item in pool.map(write, range(len(pictures))):
+                stored.append(item)
                 if progress:
-                    progress(len(entries), len(pictures))
-        result = CalibrationSet(*size, spec, INTERPOLATION, tuple(entries))
+                    progress(len(stored), len(pictures))
+        entries = tuple(
+            SetPicture(x.file, x.raw, y.name, x.sha256, y.licence, x.gray, x.placement)
+            for x, y in zip(stored, pictures, strict=True)
+        )
+        stride = -(-size[1] // form.align) * form.align
+        result = CalibrationSet(
+            *size, spec, INTERPOLATION, entries, stride, form.yuv, _lost(stored), choice
+        )
         _require_colour(result, allow_gray)
         lines = "".join(f"{x.file}\n" for x in entries)
         (target / IMAGE_LIST).write_text(lines, encoding="ascii")
         means = "".join(f"{x!r}\n" for x in map(float, spec.mean))
         (target / MEAN_FILE).write_text(means, encoding="ascii")
-        (target / "contact.png").write_bytes(_encoded(".png", contact.sheet(thumbnails)))
+        sheet = contact.sheet([x.thumbnail for x in stored])
+        (target / "contact.png").write_bytes(encoded(".png", sheet))
+        counts = np.sum([x.counts for x in stored], axis=0)
+        channels = ["Y"] if spec.colour == "GRAY" else list("BGR")
+        histograms = {"channels": channels, "counts": counts.tolist()}
+        (target / HISTOGRAMS).write_text(files.to_json(histograms), encoding="utf-8")
+        if spec.colour != "GRAY":
+            write_probe(spec, size, target)
         record = files.to_json(_RECORD_TYPE.dump_python(result, mode="json"))
         (target / RECORD).write_text(record, encoding="utf-8")
     return result
@@ -191,33 +226,21 @@ def _load(
     return to_blob(stored_pixels(canvas, record.input.colour), spec or record.input)
 
 
-def _write_picture(
-    picture: PictureFile, spec: InputSpec, size: tuple[int, int], target: Path, stem: str, cell: int
-) -> tuple[SetPicture, Picture]:
-    source, sha256 = read_picture(picture.path)
-    canvas, placement = place(source, size, spec.geometry, spec.anchor, spec.fill_bgr)
-    pixels = stored_pixels(canvas, spec.colour)
-    file = f"pictures/{stem}.bmp"
-    raw = f"raw/{stem}.{'bgr' if pixels.ndim == 3 else 'gray'}"
-    (target / file).write_bytes(_encoded(".bmp", pixels))
-    (target / raw).write_bytes(planar_bytes(pixels))
-    gray = _is_gray(source)
-    entry = SetPicture(file, raw, picture.name, sha256, picture.licence, gray, placement)
-    return entry, contact.thumbnail(canvas, cell)
+def _lost(stored: Sequence[Stored]) -> RoundTrip | None:
+    trips = [x.trip for x in stored if x.trip is not None]
+    if not trips:
+        return None
+    return RoundTrip(sum(x.mean for x in trips) / len(trips), max(x.largest for x in trips))
 
 
-def _is_gray(picture: Picture) -> bool:
-    """Whether the three channels are equal; most pictures are told by a few of their pixels."""
-    return all(
-        np.array_equal(part[..., :2], part[..., 1:]) for part in (picture[::16, ::16], picture)
-    )
-
-
-def _encoded(suffix: str, pixels: Picture) -> bytes:
-    done, data = cv2.imencode(suffix, pixels)
-    if not done:
-        raise RuntimeError(f"OpenCV cannot encode {suffix}")
-    return data.tobytes()
+def _check_form(form: RawForm, spec: InputSpec) -> None:
+    if form.align not in _ALIGNMENTS:
+        raise InputError(
+            f"--align {form.align}: rows are multiples of {', '.join(map(str, _ALIGNMENTS))} bytes "
+            "(16 with DDR3, 32 with DDR4; 1: not filled)"
+        )
+    if form.yuv is not None and spec.colour == "GRAY":
+        raise InputError("a gray network reads U8 planes of one channel; leave --yuv out")
 
 
 def _require_own(folder: Path) -> None:

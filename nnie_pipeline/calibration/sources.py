@@ -1,0 +1,143 @@
+"""Where pictures come from: a folder, a list file or a video, all of them or a choice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from nnie_pipeline.calibration.choice import Choice, Look, choose, look
+from nnie_pipeline.calibration.geometry import Picture
+from nnie_pipeline.calibration.pictures import PictureFile, find_pictures, read_preview
+from nnie_pipeline.calibration.video import VIDEOS, frames
+from nnie_pipeline.errors import InputError
+
+Progress = Callable[[int, int], None]
+
+LISTS = frozenset({".txt", ".lst", ".list"})
+DEFAULT_COUNT = 30
+"""Frames of a video when nobody says how many (HiSilicon's guide advises 20 to 50 pictures)."""
+
+_LARGEST_LIST = 16 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures ready to be read; `choice` says how they were chosen, None: all are there."""
+
+    pictures: tuple[PictureFile, ...]
+    choice: Choice | None = None
+
+
+@contextlib.contextmanager
+def opened(
+    path: Path, count: int | None = None, every: int = 25, progress: Progress | None = None
+) -> Iterator[Source]:
+    """The pictures of a folder, a list file (one path a line) or a video.
+
+    Args:
+        path: The folder or file.
+        count: How many to choose; None takes all, of a video `DEFAULT_COUNT`.
+        every: Of a video, every how many frames one is looked at.
+        progress: Called with (done, all) while pictures are looked at.
+
+    Yields:
+        The pictures, in their own order; frames of a video lie in a folder of their own until
+        the block ends.
+
+    Raises:
+        InputError: nothing there, no picture in it, one that cannot be read.
+    """
+    if path.suffix.lower() in VIDEOS and path.is_file():
+        with tempfile.TemporaryDirectory(prefix="nnie-frames-") as folder:
+            yield _from_video(path, DEFAULT_COUNT if count is None else count, every, Path(folder))
+        return
+    listed = path.is_file() and path.suffix.lower() in LISTS
+    found = read_list(path) if listed else find_pictures(path)
+    yield chosen_of(found, count, progress)
+
+
+def chosen_of(
+    pictures: Sequence[PictureFile], count: int | None, progress: Progress | None = None
+) -> Source:
+    """`count` of the pictures, or all of them.
+
+    Raises:
+        InputError: one cannot be read, or none can be used.
+    """
+    if count is None:
+        return Source(tuple(pictures))
+    looks: list[Look] = []
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for found in pool.map(lambda x: look(read_preview(x.path)), pictures):
+            looks.append(found)
+            if progress:
+                progress(len(looks), len(pictures))
+    indices, choice = choose(looks, [x.name for x in pictures], count)
+    return Source(tuple(pictures[n] for n in indices), choice)
+
+
+def read_list(path: Path) -> list[PictureFile]:
+    """The pictures of a list file: one path a line, relative ones start at the list's folder.
+
+    Raises:
+        InputError: it cannot be read, is no text, or names no picture or one that is not there.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_LIST:
+            raise InputError(f"list {path} is larger than {_LARGEST_LIST} bytes; is it a list?")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot read list {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"list {path} is not UTF-8 text; write one path a line") from error
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        name = line.strip()
+        if not name:
+            continue
+        picture = path.parent / name
+        if not picture.is_file():
+            raise InputError(
+                f"list {path}, line {number}: no picture {name[:200]!r}; relative paths start at "
+                f"{path.parent}"
+            )
+        found.append(PictureFile(picture, name))
+    if not found:
+        raise InputError(f"list {path} names no picture; write one path a line")
+    return found
+
+
+def _from_video(path: Path, count: int, every: int, folder: Path) -> Source:
+    """Frames are looked at first and written only when chosen: a film has many."""
+    numbers, looks = [], []
+    for number, frame in frames(path, every):
+        numbers.append(number)
+        looks.append(look(frame))
+    names = [f"{path.name}/frame_{n:06d}" for n in numbers]
+    indices, choice = choose(looks, names, count)
+    wanted = {numbers[n]: names[n] for n in indices}
+    pictures = []
+    for number, frame in frames(path, every, max(wanted)):
+        if number in wanted:
+            place = folder / f"frame_{number:06d}.bmp"
+            _write(place, frame)
+            pictures.append(PictureFile(place, wanted[number]))
+    return Source(tuple(pictures), choice)
+
+
+def _write(place: Path, frame: Picture) -> None:
+    done, data = cv2.imencode(".bmp", np.ascontiguousarray(frame))
+    if not done:
+        raise RuntimeError("OpenCV cannot encode .bmp")
+    try:
+        place.write_bytes(data.tobytes())
+    except OSError as error:
+        raise InputError(f"cannot write {place}: {error.strerror}; make room") from error

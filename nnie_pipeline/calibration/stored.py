@@ -1,0 +1,97 @@
+"""What a calibration set keeps of one picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from nnie_pipeline.calibration import contact
+from nnie_pipeline.calibration.geometry import Picture, Placement, place
+from nnie_pipeline.calibration.network_input import InputSpec, planar_bytes, stored_pixels
+from nnie_pipeline.calibration.pictures import read_picture
+from nnie_pipeline.calibration.yuv import RoundTrip, YuvForm, round_trip, to_yvu, yvu_bytes
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RawForm:
+    """How raw files are written: rows of a multiple of `align` bytes, and .yuv files if `yuv`."""
+
+    align: int = 16
+    yuv: YuvForm | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What was written of one picture, and what is collected of the whole set.
+
+    `counts` are (channels, 256), how often each level occurs in the stored pixels.
+    """
+
+    file: str
+    raw: str
+    sha256: str
+    gray: bool
+    placement: Placement
+    thumbnail: Picture
+    counts: Counts
+    trip: RoundTrip | None
+
+
+def store(
+    path: Path,
+    spec: InputSpec,
+    size: tuple[int, int],
+    target: Path,
+    stem: str,
+    cell: int,
+    form: RawForm,
+) -> Stored:
+    """Write the picture in `path` into `target`/pictures and `target`/raw as `stem`.*.
+
+    Raises:
+        InputError: it cannot be read, or the size is odd and YUV is wanted.
+    """
+    source, sha256 = read_picture(path)
+    canvas, placement = place(source, size, spec.geometry, spec.anchor, spec.fill_bgr)
+    pixels = stored_pixels(canvas, spec.colour)
+    planes = list(cv2.split(pixels)) if pixels.ndim == 3 else [pixels]
+    file = f"pictures/{stem}.bmp"
+    raw = f"raw/{stem}.{'bgr' if pixels.ndim == 3 else 'gray'}"
+    (target / file).write_bytes(encoded(".bmp", pixels))
+    (target / raw).write_bytes(planar_bytes(pixels, form.align))
+    trip = None
+    if form.yuv is not None:
+        luma, chroma = to_yvu(canvas, form.yuv)
+        (target / f"raw/{stem}.yuv").write_bytes(yvu_bytes(luma, chroma, form.align))
+        trip = round_trip(canvas, luma, chroma, form.yuv)
+    return Stored(
+        file, raw, sha256, is_gray(source), placement,
+        contact.thumbnail(canvas, cell), np.stack([_levels(x) for x in planes]), trip,
+    )  # fmt: skip
+
+
+def is_gray(picture: Picture) -> bool:
+    """Whether the three channels are equal; most pictures are told by a few of their pixels."""
+    return all(
+        np.array_equal(part[..., :2], part[..., 1:]) for part in (picture[::16, ::16], picture)
+    )
+
+
+def encoded(suffix: str, pixels: Picture) -> bytes:
+    """`pixels` as the bytes of a file."""
+    done, data = cv2.imencode(suffix, pixels)
+    if not done:
+        raise RuntimeError(f"OpenCV cannot encode {suffix}")
+    return data.tobytes()
+
+
+def _levels(plane: npt.NDArray[np.uint8]) -> Counts:
+    # OpenCV counts in float32, which is exact up to 2^24 pixels; NNIE's sides end at 4096.
+    counts = cv2.calcHist([plane], [0], None, [256], [0, 256])
+    return np.asarray(counts, np.int64).reshape(-1)
