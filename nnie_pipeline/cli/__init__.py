@@ -26,6 +26,7 @@ _COMMANDS = (
     "dump",
     "simulate",
     "cut",
+    "map",
     "sensitivity",
     "mixed",
     "compare",

@@ -1,0 +1,237 @@
+"""map: HiSilicon's nnie_mapper run on the cfg files of a folder, its results collected."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nnie_pipeline import files
+from nnie_pipeline.errors import CheckError, InputError
+from nnie_pipeline.mapper.cfg import Cfg
+from nnie_pipeline.mapper.messages import (
+    Explanation,
+    Version,
+    explain,
+    explain_end,
+    stage_of,
+    version_of,
+)
+from nnie_pipeline.mapper.program import Program
+from nnie_pipeline.mapper.running import run_program, work_folder
+from nnie_pipeline.stages.mapped import LOG, RECORD, Mapped, key_of_run, read_file, read_mapped
+from nnie_pipeline.wk.header import read_header
+
+_LARGEST_LOG = 64 << 20
+_ERROR_LOGS = ("mapper_error.log", "compiler_error.log")
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class _Progress:
+    """What the mapper has said so far."""
+
+    tell: Tell
+    expected: str | None
+    started: float = field(default_factory=time.monotonic)
+    stage: str | None = None
+    began: float = 0.0
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    version: Version | None = None
+
+    def said(self, line: str) -> None:
+        """Take in one line of its output.
+
+        Raises:
+            CheckError: it is the mapper of another NNIE generation.
+        """
+        if self.version is None and (found := version_of(line)) is not None:
+            self.version = found
+            self.tell(f"mapper {found.text}{f', NNIE {found.nnie}' if found.nnie else ''}")
+            if found.nnie and self.expected and found.nnie != self.expected:
+                raise CheckError(
+                    f"this is the mapper of NNIE {found.nnie}, the chip has NNIE {self.expected}; "
+                    "its .wk would not run there (arch_version): name the other mapper, or "
+                    "another --chip"
+                )
+        edge = stage_of(line)
+        if edge is None:
+            return
+        now = time.monotonic()
+        if edge[0] == "begin":
+            self.stage, self.began = edge[1], now
+            self.tell(f"{edge[1]} ...")
+        elif self.stage is not None:
+            seconds = now - self.began
+            self.stages.append({"name": self.stage, "seconds": round(seconds, 3)})
+            self.stage = None
+
+
+def cfg_files(place: Path, wanted: Sequence[str]) -> list[Path]:
+    """The cfg files of `place`, those for the functional simulation first.
+
+    `place` is a cfg file, a folder of them, or one with such a folder `mapper` in it (a build);
+    `wanted` picks runs by their names or the ends of these (func_8bit).
+
+    Raises:
+        InputError: none is there, or none is called so.
+    """
+    if place.is_file():
+        found = [place]
+    else:
+        folder = place / "mapper" if (place / "mapper").is_dir() else place
+        found = sorted(folder.glob("*.cfg"), key=lambda x: ("_func_" not in x.name, x.name))
+    if not found:
+        raise InputError(
+            f"{place}: found no cfg file there; give a cfg file, a folder of nnie cfg or a build "
+            "folder of nnie run"
+        )
+    if wanted:
+        picked = [x for x in found if any(x.stem == y or x.stem.endswith(f"_{y}") for y in wanted)]
+        for name in wanted:
+            if not any(x.stem == name or x.stem.endswith(f"_{name}") for x in picked):
+                names = ", ".join(x.stem for x in found)
+                raise InputError(f"no run {name} in {place}; there are {names}")
+        found = picked
+    return found
+
+
+def map_cfg(
+    path: Path,
+    out: Path,
+    program: Program,
+    nnie: str | None,
+    tell: Tell,
+    longest: float | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Mapped:
+    """Run the mapper on one cfg file; its results become the folder `out`/RUN.
+
+    .wk, .dot files, dumps and logs of the mapper, mapper.log (all it printed) and map.json. Of a
+    run that fails only the log is kept (RUN.failed.log); what an earlier run left stays.
+
+    Args:
+        path: the cfg file.
+        out: where results go.
+        program: the mapper.
+        nnie: the generation of the chip, where it is known; another mapper is ended at once.
+        tell: called with a line for each stage.
+        longest: seconds after which the mapper is ended.
+        variables: the environment; None is this process's.
+
+    Raises:
+        InputError: the cfg cannot be read, or the mapper not be started, or it takes too long.
+        CheckError: it is the mapper of another generation.
+    """
+    cfg = read_file(path)
+    run = path.stem
+    progress = _Progress(tell, nnie)
+    environment = program.environment(os.environ if variables is None else variables)
+    container = f"nnie-map-{os.getpid()}-{re.sub(r'[^A-Za-z0-9_.-]', '_', run)}"
+    stop = () if program.image is None else ("docker", "kill", container)
+    with work_folder(path, cfg) as (work, root), files.writing(out):
+        log = work / LOG
+        try:
+            with log.open("wb") as stream:
+                status = run_program(
+                    program.command(path.name, work, root, container), work, environment, stream,
+                    progress.said, longest, stop,
+                )  # fmt: skip
+        except BaseException:
+            with contextlib.suppress(OSError):
+                _keep_failed(log, out, run)
+            raise
+        seconds = time.monotonic() - progress.started
+        messages = _messages(work, log)
+        wk, problem = _checked_wk(work, run, cfg, status, progress.stage)
+        if problem is not None:
+            if not any(x.severity == "error" for x in messages):
+                messages.insert(0, problem)
+            kept = _keep_failed(log, out, run)
+            return Mapped(run, False, out / run, kept, None, None, seconds, tuple(messages))
+        record = {
+            "run": run,
+            "cfg": path.name,
+            "program": str(program),
+            "version": progress.version.text if progress.version else None,
+            "nnie": progress.version.nnie if progress.version else None,
+            "key": key_of_run(path, cfg, program),
+            "seconds": round(seconds, 3),
+            "stages": progress.stages,
+            "messages": [x.to_dict() for x in messages],
+            "wk": None if wk is None else f"{run}.wk",
+            "sha256": None if wk is None else hashlib.sha256(wk.read_bytes()).hexdigest(),
+        }
+        (work / RECORD).write_text(files.to_json(record), encoding="utf-8")
+        if wk is not None:
+            wk.rename(work / f"{run}.wk")
+        out.mkdir(parents=True, exist_ok=True)
+        with files.replaced_folder(out / run) as target:
+            for entry in _results(work, path.name):
+                shutil.move(entry, target / entry.name)
+        (out / f"{run}.failed.log").unlink(missing_ok=True)
+    return read_mapped(out / run)
+
+
+def _messages(work: Path, log: Path) -> list[Explanation]:
+    texts = [log, *(work / x for x in _ERROR_LOGS)]
+    parts = []
+    for path in texts:
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                parts.append(file.read(_LARGEST_LOG).decode("utf-8", errors="replace"))
+    found = explain("\n".join(parts[:1]))
+    known = {(x.id, x.cause) for x in found}
+    more = [x for x in explain("\n".join(parts[1:])) if (x.id, x.cause) not in known]
+    return sorted([*found, *more], key=lambda x: x.severity != "error")
+
+
+def _checked_wk(
+    work: Path, run: str, cfg: Cfg, status: int, stage: str | None
+) -> tuple[Path | None, Explanation | None]:
+    """The .wk of a run that went well, or what went wrong."""
+    if status != 0:
+        return None, explain_end(status, stage)
+    if cfg.get("is_check_prototxt") == "1":
+        return None, None
+    own = work / f"{run}.wk"
+    found = [own] if own.is_file() else sorted(x for x in work.rglob("*.wk") if not x.is_symlink())
+    if not found:
+        cause = "the mapper ended without an error, but wrote no .wk"
+        return None, _problem("no-wk", cause, "read the end of its log")
+    try:
+        header = read_header(found[0])
+    except InputError as error:
+        cause = f"the .wk that the mapper wrote is damaged ({error})"
+        return None, _problem("bad-wk", cause, "see that the disk is not full, and run it again")
+    wanted = "func" if cfg.get("is_simulation") == "1" else "chip"
+    if header.kind != wanted:
+        cause = f"the .wk is for {header.kind}, the cfg asks for {wanted}"
+        return None, _problem("other-wk", cause, "check is_simulation with nnie cfg --check")
+    return found[0], None
+
+
+def _problem(name: str, cause: str, fix: str) -> Explanation:
+    return Explanation(name, "error", "", cause, fix, "derived")
+
+
+def _results(work: Path, cfg_name: str) -> list[Path]:
+    """What the mapper left: all that is no link to what was there."""
+    return [x for x in sorted(work.iterdir()) if not x.is_symlink() and x.name != cfg_name]
+
+
+def _keep_failed(log: Path, out: Path, run: str) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    place = out / f"{run}.failed.log"
+    temporary = out / f"{files.TEMPORARY}{run}.failed.log"
+    shutil.copyfile(log, temporary)
+    temporary.replace(place)
+    return place

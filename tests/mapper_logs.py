@@ -1,0 +1,140 @@
+"""What nnie_mapper and its system print, as published.
+
+SUCCESS: a public tool chain's document (mapper 1.1.2.2); OLD: HiSVP development guide (figure);
+the failures: README of Hiwyl/yolov5_caffe2wk, rinetd/nnie_mapper and its issue 1, NNIE-lite issue
+10, nniefacelib issue 29, HiSVP development guide 4.6.2, wllkk/yolov5-nnie issues 3 and 11.
+"""
+
+SUCCESS = """\
+Mapper Version 1.1.2.2_B010_P002 (NNIE_1.1) 1904031504157241
+begin net parsing....
+end net parsing
+begin prev optimizing....
+end prev optimizing....
+begin net quantalizing(CPU)....
+end quantalizing
+begin optimizing....
+end optimizing
+begin NNIE[0] mem allocation....
+end NNIE[0] memory allocating
+begin NNIE[0] instruction generating....
+end NNIE[0] instruction generating
+begin parameter compressing....
+end parameter compressing
+begin compress index generating....
+end compress index generating
+begin binary code generating....
+end binary code generating
+begin quant files writing....
+end quant files writing
+"""
+STAGES = [
+    "net parsing", "prev optimizing", "net quantalizing(CPU)", "optimizing",
+    "NNIE[0] mem allocation", "NNIE[0] instruction generating", "parameter compressing",
+    "compress index generating", "binary code generating", "quant files writing",
+]  # fmt: skip
+SUCCESS_12 = SUCCESS.replace(
+    "Mapper Version 1.1.2.2_B010_P002 (NNIE_1.1) 1904031504157241",
+    "Mapper Version 1.2.2.0_B010 (NNIE_1.2) 19050917062183",
+)
+OLD = """\
+V100R001C003B0031804271931142216
+begin net parsing....
+end net parsing
+begin POST optimizing....
+end POST optimizing
+begin lbs binary code generating....
+end lbs binary code generating
+"""
+BEGIN_12 = """\
+Mapper Version 1.2.2.0_B010 (NNIE_1.2) 19050917062183
+begin net parsing....
+"""
+ZEROS = """\
+WARNING: file: Inference::computeNonlinearQuantizationDelta  line: 92
+data containing only zeros; set max value to 1e-6.
+"""
+
+# Name: what is printed behind the first stage, and words of the cause and of the fix.
+FAILURES: dict[str, tuple[str, str, str]] = {
+    "permute-order": (
+        "ERROR: file: parsePermutePara  line: 6149\n"
+        "layer name: [Transpose_174]. error:Permute can only support (0,1,2,3) -> (0,2,3,1) "
+        "order!\n",
+        "layer Transpose_174 is a Permute of another order",
+        "on the CPU",
+    ),
+    "reshape-batch": (
+        "ERROR: file: parseReshapePara  line: 1\nonly C,H,W can be set, no N\n",
+        "sets the first dim, N",
+        "dim: 0",
+    ),
+    "edges": (
+        "ERROR: file: _inputEdges  line: 206 Number of edges expected should match the number of "
+        "input names.\nERROR: file: setUpDataDelta line: 779 Return = 524309\n",
+        "not those that the prototxt names",
+        "nnie bisect",
+    ),
+    "field-bn-param": (
+        "[libprotobuf ERROR google/protobuf/text_format.cc:288] Error parsing text-format "
+        'caffe.NetParameter: 24:12: Message type "caffe.LayerParameter" has no field named '
+        '"bn_param".\n',
+        "bn_param is a field of a fork of Caffe",
+        "merge BatchNorm",
+    ),
+    "field-norm-param": (
+        'Error parsing text-format caffe.NetParameter: 820:14: Message type "caffe.LayerParameter" '
+        'has no field named "norm_param"\n',
+        "lacks the extension of SSD's Normalize",
+        "extend its caffe.proto",
+    ),
+    "field": (
+        'Error parsing text-format caffe.NetParameter: 33:9: Message type "caffe.LayerParameter" '
+        'has no field named "swish_param"\n',
+        "has no field swish_param in the mapper's own caffe.proto (line 33 of the prototxt)",
+        "take the field out",
+    ),
+    "protobuf-abi": (
+        "./nnie_mapper_12: symbol lookup error: ./nnie_mapper_12: undefined symbol: "
+        "_ZN6google8protobuf8internal26fixed_address_empty_stringE\n",
+        "another compiler's ABI",
+        "protobuf 3.5.1",
+    ),
+    "library": (
+        "./nnie_mapper_12: error while loading shared libraries: libopencv_core.so.3.4: cannot "
+        "open shared object file: No such file or directory\n",
+        "the library libopencv_core.so.3.4 is not found",
+        "LD_LIBRARY_PATH",
+    ),
+    "libc": (
+        "./nnie_mapper_12: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.27' not found "
+        "(required by libfoo.so)\n",
+        "GLIBC_2.27",
+        "docker/mapper",
+    ),
+    "other": (
+        "ERROR: file: parseFlattenPara  line: 12\nno layer like this\n",
+        "the mapper's parseFlattenPara refused something: no layer like this",
+        "nnie bisect",
+    ),
+}
+BOARD: dict[str, tuple[str, str, str]] = {
+    "generation": (
+        "arch_version(12) of input model should be 11!\n",
+        "made for another NNIE generation (12) than the chip's (11)",
+        "nnie_mapper_11",
+    ),
+    "forward": (
+        "Error, HI_MPI_SVP_NNIE_Forward failed!\n", "refuses the network", "nnie wk"
+    ),
+    "mmz": ("System alloc mmz memory failed\n", "media memory (MMZ) is too small", "MMZ"),
+    "code": ("Error,ret = 0xa0338003\n", "NNIE returned an illegal parameter", "API reference"),
+}  # fmt: skip
+WARNINGS: dict[str, tuple[str, str]] = {
+    "zeros": (ZEROS, "a blob is all zero"),
+    "small-variance": (
+        "WARNING: file: Inference::convBnParamProcess  line: 816\n"
+        "layer[mobilenet0_conv5_group_15] value[0.00000000000000004205] is too small\n",
+        "variance of mobilenet0_conv5_group_15 is as small as 0.00000000000000004205",
+    ),
+}

@@ -1,0 +1,401 @@
+"""`nnie map` on a program that stands in for nnie_mapper."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnie_pipeline.mapper.cfg import InputOptions, write_cfg
+from nnie_pipeline.mapper.folder import write_mapper_folder
+from tests.branched_net import branched
+from tests.builds import Cli, command, hashes
+from tests.fake_mapper import install
+from tests.mapper_logs import BEGIN_12, FAILURES, STAGES, SUCCESS, SUCCESS_12, ZEROS
+from tests.test_wk_header import Chip, func
+
+KINDS = ("func_16bit", "func_8bit", "inst_16bit", "inst_8bit")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder of nnie cfg in a folder that is called as a build's would be."""
+    (tmp_path / "net").mkdir()
+    net = branched(tmp_path / "net")
+    values = np.random.default_rng(1).normal(0, 1, (2, 3 * 16 * 24))
+    text = tmp_path / "net" / "tensors.txt"
+    text.write_text("".join(" ".join(map(repr, x.tolist())) + "\n" for x in values))
+    build = tmp_path / "build"
+    write_mapper_folder(*net, [text], build / "mapper", "net")
+    return build
+
+
+@pytest.fixture
+def wk(tmp_path: Path) -> dict[str, str]:
+    """Compiled files by is_simulation."""
+    (tmp_path / "func.wk").write_bytes(func())
+    (tmp_path / "inst.wk").write_bytes(Chip().build())
+    return {"1": str(tmp_path / "func.wk"), "0": str(tmp_path / "inst.wk")}
+
+
+def test_results_are_collected(tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli) -> None:
+    mapper = install(tmp_path / "sdk", wk=wk, log=SUCCESS_12 + ZEROS, dump=True)
+    before = hashes(place)
+    done = cli("map", place, "--mapper", mapper)
+    assert (done.status, done.err) == (0, "")
+    lines = done.out.splitlines()
+    for stage in STAGES:
+        assert lines.count(f"  {stage} ...") == 4
+    assert "  warning: a blob is all zero" in done.out
+    out = place / "mapped"
+    assert sorted(x.name for x in out.iterdir()) == [f"net_{x}" for x in KINDS]
+    for kind in KINDS:
+        run = out / f"net_{kind}"
+        made = (run / f"net_{kind}.wk").read_bytes()
+        assert made == (func() if "func" in kind else Chip().build())
+        assert (run / "cnn_net_tree.dot").is_file()
+        assert (run / "mapper.log").read_text() == SUCCESS_12 + ZEROS
+        assert (run / "mapper_quant").is_dir() == ("func" in kind)
+        record = json.loads((run / "map.json").read_text())
+        assert (record["version"], record["nnie"]) == ("1.2.2.0_B010", "1.2")
+        assert [x["name"] for x in record["stages"]] == STAGES
+        assert not [x for x in run.iterdir() if x.is_symlink()]
+    after = hashes(place)
+    assert {x: y for x, y in after.items() if not x.startswith("mapped")} == before
+    assert not [x for x in after if ".tmp." in x]
+
+
+def test_functional_runs_come_first_and_one_can_be_chosen(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+) -> None:
+    mapper = install(tmp_path / "sdk", wk=wk)
+    done = cli("map", place, "--mapper", mapper)
+    assert [x for x in done.out.splitlines() if x.startswith("net_")] == [f"net_{x}" for x in KINDS]
+    only = cli("map", place / "mapper", "--mapper", mapper, "--run", "inst_8bit", "--again")
+    assert [x for x in only.out.splitlines() if x.startswith("net_")] == ["net_inst_8bit"]
+    assert (place / "mapper" / "mapped" / "net_inst_8bit" / "net_inst_8bit.wk").is_file()
+    wrong = cli("map", place, "--mapper", mapper, "--run", "inst")
+    assert (wrong.status, "no run inst in" in wrong.error) == (2, True)
+
+
+def test_runs_that_are_up_to_date_are_left_out(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+) -> None:
+    mapper = install(tmp_path / "sdk", wk=wk)
+    given = ("map", place, "--mapper", mapper, "--run", "func_8bit")
+    calls = tmp_path / "sdk" / "calls.txt"
+    assert cli(*given).status == 0
+    again = cli(*given)
+    assert "net_func_8bit is up to date" in again.out
+    assert len(calls.read_text().splitlines()) == 1
+    assert cli(*given, "--again").status == 0
+    assert len(calls.read_text().splitlines()) == 2
+    with (place / "mapper" / "input.txt").open("a") as file:
+        file.write("1\n")
+    cli(*given)
+    assert len(calls.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("name", sorted(FAILURES))
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_failure_is_explained_and_nothing_is_lost(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli, name: str, status: int
+) -> None:
+    given = ("map", place, "--run", "func_8bit", "--mapper")
+    good = install(tmp_path / "good", wk=wk)
+    assert cli(*given, good).status == 0
+    kept = hashes(place / "mapped" / "net_func_8bit")
+    text, cause, fix = FAILURES[name]
+    bad = install(tmp_path / "bad", log=BEGIN_12 + text, status=status)
+    done = cli(*given, bad)
+    assert done.status == 1
+    assert cause in done.error
+    assert fix in done.error
+    log = place / "mapped" / "net_func_8bit.failed.log"
+    assert str(log) in done.error
+    assert log.read_text() == BEGIN_12 + text
+    assert hashes(place / "mapped" / "net_func_8bit") == kept
+    assert not [x for x in hashes(place) if ".tmp." in x]
+
+
+def test_an_error_in_the_mapper_s_own_log_is_found(tmp_path: Path, place: Path, cli: Cli) -> None:
+    bad = install(tmp_path / "bad", error_log=FAILURES["permute-order"][0], status=1)
+    done = cli("map", place, "--mapper", bad, "--run", "func_8bit")
+    assert FAILURES["permute-order"][1] in done.error
+
+
+def test_a_crash_names_the_stage(tmp_path: Path, place: Path, cli: Cli) -> None:
+    log = SUCCESS_12.partition("end prev optimizing")[0]
+    bad = install(tmp_path / "bad", log=log, die=signal.SIGSEGV)
+    done = cli("map", place, "--mapper", bad, "--run", "func_8bit")
+    assert done.status == 1
+    assert "crashed during prev optimizing" in done.error
+    assert "nnie bisect" in done.error
+    killed = install(tmp_path / "killed", log=log, die=signal.SIGKILL)
+    done = cli("map", place, "--mapper", killed, "--run", "func_8bit")
+    assert "memory ran out" in done.error
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"part": 100}, "is damaged"),
+        ({"part": 0}, "is damaged"),
+        ({"wk": None}, "wrote no .wk"),
+        ({"exchange": True}, "the .wk is for chip, the cfg asks for func"),
+    ],
+)
+def test_a_half_written_wk_never_arrives(
+    tmp_path: Path,
+    place: Path,
+    wk: dict[str, str],
+    cli: Cli,
+    change: dict[str, Any],
+    message: str,
+) -> None:
+    if change.pop("exchange", False):
+        wk = {"0": wk["1"], "1": wk["0"]}
+    bad = install(tmp_path / "bad", **{"wk": wk, **change})
+    done = cli("map", place, "--mapper", bad, "--run", "func_8bit")
+    assert done.status == 1
+    assert message in done.error
+    assert not list(place.rglob("*.wk"))
+
+
+def test_the_mapper_of_another_generation_is_ended_at_once(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+) -> None:
+    slow = install(tmp_path / "sdk", wk=wk, log=SUCCESS, pause=1)
+    started = time.monotonic()
+    done = cli("map", place, "--mapper", slow, "--chip", "hi3516dv300", "--run", "inst_8bit")
+    assert time.monotonic() - started < 15
+    assert done.status == 1
+    assert "this is the mapper of NNIE 1.1, the chip has NNIE 1.2" in done.error
+    assert not list(place.rglob("*.wk"))
+    quick = install(tmp_path / "sdk2", wk=wk, log=SUCCESS)
+    given = ("map", place, "--mapper", quick, "--run", "inst_8bit", "--chip")
+    assert cli(*given, "hi3559av100").status == 0
+
+
+def test_the_chip_of_a_build_is_known(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+) -> None:
+    (place / "check").mkdir()
+    (place / "check" / "check.json").write_text('{"chip": "hi3559av100", "findings": []}')
+    mapper = install(tmp_path / "sdk", wk=wk)
+    done = cli("map", place, "--mapper", mapper, "--run", "inst_8bit")
+    assert "the chip has NNIE 1.1" in done.error
+
+
+def start(place: Path, mapper: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command("map", place, "--mapper", mapper, "--run", "func_8bit"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"{text} was not printed")
+
+
+def test_stages_are_shown_as_they_come(tmp_path: Path, place: Path, wk: dict[str, str]) -> None:
+    slow = install(tmp_path / "sdk", wk=wk, pause=0.4)
+    process = start(place, slow)
+    wait_for(process, "net quantalizing(CPU)")
+    assert process.poll() is None
+    assert not list((place / "mapped").rglob("*.wk"))
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "quant files writing ..." in out
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs two seconds after it was to end."""
+    for _ in range(20):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return False
+        except OSError:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_when_it_is_ended_so_is_the_mapper(
+    tmp_path: Path, place: Path, wk: dict[str, str], number: int
+) -> None:
+    slow = install(tmp_path / "sdk", wk=wk, pause=2, child=True)
+    process = start(place, slow)
+    wait_for(process, "net parsing")
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == (130 if number == signal.SIGINT else 128 + number)
+    pid = json.loads((tmp_path / "sdk" / "calls.txt").read_text())["pid"]
+    child = int((tmp_path / "sdk" / "child.txt").read_text())
+    assert not alive(pid)
+    assert not alive(child)
+    assert not list(place.rglob("*.wk"))
+    assert not [x for x in hashes(place) if ".tmp." in x]
+    assert (place / "mapped" / "net_func_8bit.failed.log").read_text().startswith("Mapper Version")
+
+
+def test_a_kill_leaves_no_half_written_wk(tmp_path: Path, place: Path, wk: dict[str, str]) -> None:
+    slow = install(tmp_path / "sdk", wk=wk, pause=1)
+    process = start(place, slow)
+    wait_for(process, "net parsing")
+    process.kill()
+    process.communicate(timeout=30)
+    os.kill(json.loads((tmp_path / "sdk" / "calls.txt").read_text())["pid"], signal.SIGKILL)
+    assert not (place / "mapped").exists() or not list((place / "mapped").rglob("*.wk"))
+    left = [x for x in place.rglob("*.wk") if not x.parent.name.startswith(".tmp.")]
+    assert left == []
+
+
+def test_a_run_may_take_only_so_long(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+) -> None:
+    slow = install(tmp_path / "sdk", wk=wk, pause=5)
+    done = cli("map", place, "--mapper", slow, "--run", "func_8bit", "--timeout", "1.5")
+    assert done.status == 2
+    assert "was ended after 1.5 s; give it more with --timeout" in done.error
+    assert not alive(json.loads((tmp_path / "sdk" / "calls.txt").read_text())["pid"])
+
+
+def test_a_process_that_the_mapper_leaves_does_not_hold_it(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+) -> None:
+    mapper = install(tmp_path / "sdk", wk=wk, child=True)
+    assert cli("map", place, "--mapper", mapper, "--run", "func_8bit").status == 0
+    assert not alive(int((tmp_path / "sdk" / "child.txt").read_text()))
+
+
+def test_the_mapper_is_found_with_its_libraries(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapper = install(tmp_path / "sdk" / "bin", wk=wk)
+    for library in ("sdk/lib/libprotobuf.so.15", "sdk/bin/opencv/libopencv_core.so"):
+        (tmp_path / library).parent.mkdir(exist_ok=True)
+        (tmp_path / library).touch()
+    (tmp_path / "sdk" / "bin" / "doc").mkdir()
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/mine")
+    monkeypatch.setenv("NNIE_MAPPER", str(mapper))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    given = ("map", place, "--run", "func_8bit", "--again")
+    assert cli(*given).status == 0
+    monkeypatch.setenv("NNIE_MAPPER", str(mapper.parent))
+    assert cli(*given).status == 0
+    monkeypatch.delenv("NNIE_MAPPER")
+    monkeypatch.setenv("PATH", f"{mapper.parent}:/usr/bin:/bin")
+    assert cli(*given).status == 0
+    calls = [json.loads(x) for x in (mapper.parent / "calls.txt").read_text().splitlines()]
+    assert [x["libraries"].split(":") for x in calls] == [
+        [str(mapper.parent), str(tmp_path / "sdk/lib"), str(mapper.parent / "opencv"), "/mine"]
+    ] * 3
+    assert {tuple(x["arguments"]) for x in calls} == {("net_func_8bit.cfg",)}
+
+
+def test_without_a_mapper_it_is_said_how_to_name_one(
+    tmp_path: Path, place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("NNIE_MAPPER", raising=False)
+    monkeypatch.delenv("NNIE_MAPPER_IMAGE", raising=False)
+    for arguments, message in (
+        ((place,), "no mapper: set NNIE_MAPPER to HiSilicon's nnie_mapper_12"),
+        ((place, "--chip", "hi3559av100"), "nnie_mapper_11"),
+        ((place, "--mapper", tmp_path / "no"), "found nothing there"),
+        ((place, "--mapper", tmp_path), "the folder holds no nnie_mapper_12"),
+        ((place, "--mapper", place / "mapper" / "net_func_8bit.cfg"), "is not executable"),
+        ((place, "--docker", "img"), "docker, which is to run the image img, is not installed"),
+        ((tmp_path / "net", "--mapper", "/bin/true"), "found no cfg file there"),
+        ((tmp_path / "no",), "found no cfg file there"),
+        ((), "nothing to map"),
+        ((place, "--timeout", "0"), "write seconds above 0"),
+    ):
+        done = cli("map", *arguments)
+        assert (done.status, message in done.error) == (2, True), (message, done)
+
+
+def test_a_file_that_is_no_program_is_an_input_error(tmp_path: Path, place: Path, cli: Cli) -> None:
+    program = tmp_path / "nnie_mapper_12"
+    program.write_bytes(b"\x7fELF not for this machine")
+    program.chmod(0o755)
+    done = cli("map", place, "--mapper", program)
+    assert (done.status, "is it a program for this machine" in done.error) == (2, True)
+
+
+def test_docker_runs_it_in_the_same_place(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapper = install(tmp_path / "sdk", wk=wk)
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(
+        f"#!{sys.executable}\nimport json, os, sys\n"
+        f"open({str(tmp_path / 'docker.txt')!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
+        "if sys.argv[1] == 'run':\n"
+        "    os.chdir(sys.argv[sys.argv.index('--workdir') + 1])\n"
+        f"    os.execv({str(mapper)!r}, [{str(mapper)!r}, sys.argv[-1]])\n"
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("NNIE_MAPPER_IMAGE", "nnie-mapper")
+    monkeypatch.delenv("NNIE_MAPPER", raising=False)
+    done = cli("map", place, "--run", "func_8bit")
+    assert (done.status, done.err) == (0, "")
+    (call,) = (tmp_path / "docker.txt").read_text().splitlines()
+    words = json.loads(call)
+    assert words[:2] == ["run", "--rm"]
+    assert words[-3:] == ["nnie-mapper", "nnie_mapper_12", "net_func_8bit.cfg"]
+    home = (place / "mapper").resolve()
+    assert words[words.index("--volume") + 1] == f"{home}:{home}"
+    assert Path(words[words.index("--workdir") + 1]).parent == home
+    assert (place / "mapped" / "net_func_8bit" / "net_func_8bit.wk").is_file()
+
+
+def test_anybody_s_cfg_runs_and_writes_no_wk_of_its_own(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+) -> None:
+    """Paths through .., and an instruction_name in a folder that is there."""
+    project = tmp_path / "project"
+    shutil.copytree(place / "mapper", project / "data" / "model")
+    (project / "tool" / "inst").mkdir(parents=True)
+    (project / "tool" / "list.txt").write_text((place / "mapper" / "input.txt").read_text())
+    text = write_cfg(
+        {"prototxt_file": "./../data/model/net.prototxt",
+         "caffemodel_file": "./../data/model/net.caffemodel",
+         "instruction_name": "./inst/old", "compile_mode": 0, "is_simulation": 0, "log_level": 0},
+        [InputOptions("./list.txt", image_type=0)],
+    )  # fmt: skip
+    cfg = project / "tool" / "mine.cfg"
+    cfg.write_bytes(text.replace("\n", "\r\n").encode())
+    (project / "tool" / "inst" / "old.wk").write_bytes(b"of last week")
+    done = cli("map", cfg, "--mapper", install(tmp_path / "sdk", wk=wk))
+    assert (done.status, done.err) == (0, "")
+    assert (project / "tool" / "inst" / "old.wk").read_bytes() == b"of last week"
+    made = project / "tool" / "mapped" / "mine" / "mine.wk"
+    assert made.read_bytes() == Chip().build()
+    assert not [x for x in hashes(project) if ".tmp." in x]
+
+
+def test_checking_only_makes_no_wk(tmp_path: Path, place: Path, cli: Cli) -> None:
+    cfg = place / "mapper" / "net_func_8bit.cfg"
+    cfg.write_text(cfg.read_text() + "[is_check_prototxt] 1\n")
+    done = cli("map", cfg, "--mapper", install(tmp_path / "sdk"))
+    assert (done.status, done.err) == (0, "")
+    assert not list(tmp_path.rglob("mapped/**/*.wk"))

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nnie_pipeline.mapper.messages import explain, explain_end, stage_of, version_of
+from tests.builds import Cli
+from tests.mapper_logs import BEGIN_12, BOARD, FAILURES, OLD, STAGES, SUCCESS, WARNINGS, ZEROS
+
+TABLE = yaml.safe_load(
+    (Path(__file__).parents[1] / "nnie_pipeline" / "mapper" / "messages.yaml").read_text()
+)
+
+
+@pytest.mark.parametrize("name", sorted(FAILURES))
+def test_every_failure_has_one_cause_and_a_fix(name: str) -> None:
+    text, cause, fix = FAILURES[name]
+    found = [x for x in explain(BEGIN_12 + text) if x.severity == "error"]
+    assert found[0].id == name
+    assert cause in found[0].cause
+    assert fix in found[0].fix
+    assert {x.id for x in found} <= {name, "data-delta"}
+
+
+@pytest.mark.parametrize("name", sorted(BOARD))
+def test_what_a_board_says_is_explained(name: str) -> None:
+    text, cause, fix = BOARD[name]
+    (found,) = explain(text)
+    assert (found.id, cause in found.cause, fix in found.fix) == (name, True, True)
+
+
+@pytest.mark.parametrize("name", sorted(WARNINGS))
+def test_warnings_are_no_errors(name: str) -> None:
+    text, cause = WARNINGS[name]
+    (found,) = explain(SUCCESS + text)
+    assert (found.id, found.severity) == (name, "warning")
+    assert cause in found.cause
+
+
+def test_a_message_that_comes_again_stands_once_and_errors_stand_first() -> None:
+    text, _, _ = FAILURES["permute-order"]
+    found = explain(ZEROS * 3 + text + text.replace("_174", "_217"))
+    assert [(x.id, x.count) for x in found] == [
+        ("permute-order", 1), ("permute-order", 1), ("zeros", 3)
+    ]  # fmt: skip
+    assert "Transpose_217" in found[1].cause
+
+
+def test_a_good_log_says_nothing() -> None:
+    assert explain(SUCCESS) == []
+    assert explain(OLD) == []
+
+
+def test_every_published_message_is_tested() -> None:
+    tested = {*FAILURES, *BOARD, *WARNINGS, "data-delta", "field-ceil-mode", "symbol"}
+    assert tested == set(TABLE["messages"])
+    for entry in TABLE["messages"].values():
+        assert set(entry) == {"pattern", "severity", "from", "cause", "fix", "source"}
+        assert entry["source"] in TABLE["sources"]
+        named = set(re.findall(r"\{(\w+)\}", entry["cause"] + entry["fix"])) - {"meaning"}
+        assert named <= set(re.findall(r"\?P<(\w+)>", entry["pattern"]))
+
+
+def test_fields_of_forks_are_told_apart() -> None:
+    text = FAILURES["field-bn-param"][0]
+    assert explain(text.replace("bn_param", "ceil_mode"))[0].id == "field-ceil-mode"
+    assert explain("./m: undefined symbol: _ZN2cv3MatC1Ev\n")[0].id == "symbol"
+
+
+def test_stages_are_those_of_the_log() -> None:
+    edges = [x for x in map(stage_of, SUCCESS.splitlines()) if x]
+    assert [name for edge, name in edges if edge == "begin"] == STAGES
+    assert [edge for edge, _ in edges] == ["begin", "end"] * 10
+    assert stage_of("begin the work of the day, said he") is None
+    assert stage_of("Mapper Version 1.2") is None
+
+
+def test_versions() -> None:
+    first = version_of(SUCCESS)
+    old = version_of(OLD)
+    assert first is not None
+    assert old is not None
+    assert (first.text, first.nnie) == ("1.1.2.2_B010_P002", "1.1")
+    assert (old.text.startswith("V100R001C003B003"), old.nnie) == (True, None)
+    assert version_of("begin net parsing....") is None
+
+
+def test_how_it_ended() -> None:
+    assert "crashed during prev optimizing" in explain_end(-signal.SIGSEGV, "prev optimizing").cause
+    assert "memory ran out" in explain_end(-signal.SIGKILL, None).cause
+    assert "exit status 3 before its first stage" in explain_end(3, None).cause
+
+
+def test_a_log_is_explained_without_a_mapper(tmp_path: Path, cli: Cli) -> None:
+    log = tmp_path / "mapper.log"
+    log.write_text(BEGIN_12 + FAILURES["permute-order"][0] + ZEROS)
+    done = cli("map", "--explain-log", log)
+    assert (done.status, done.err) == (0, "")
+    assert "mapper 1.2.2.0_B010, NNIE 1.2" in done.out
+    assert done.out.index("Transpose_174") < done.out.index("a blob is all zero")
+    log.write_text("all is well\n")
+    assert "no message that is known" in cli("map", "--explain-log", log).out
