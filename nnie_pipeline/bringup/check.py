@@ -27,7 +27,7 @@ FACTOR = 4096.0
 LARGEST_TEXT = 64 << 20
 MOST_ENTRIES = 10000
 LONGEST_LINE = 12
-ALIGNMENTS = (16, 32, 256)
+ALIGNMENTS = (4, 16, 32, 256)
 NODE_NAME = 31
 EXPECTED = "expected"
 FILE = re.compile(
@@ -90,6 +90,13 @@ def compare(kit: dict[str, Any], options: argparse.Namespace) -> int:
     layers = read_map(options.map, kit["outputs"]) if options.map else None
     if options.dot:
         layers = read_dot(options.dot, kit["outputs"])
+    counts = [x["count"] for x in kit["outputs"]]
+    equal = [x["name"] for x in kit["outputs"] if counts.count(x["count"]) > 1]
+    if equal and layers is None:
+        print(
+            f"outputs of one size are told apart by ascending layer number: {', '.join(equal)}; "
+            "--map or --dot makes it sure"
+        )
     failed = compared = 0
     chosen = None if options.bits is None else options.bits + "bit"
     for picture, folder in folders:
@@ -191,7 +198,8 @@ def reading(kit: dict[str, Any], run: str, loaded: list[Loaded]) -> bool:
     order = sorted(names, key=lambda x: lengths[x])
     said = ", ".join(f"{x} {lengths[x]:.4f}" for x in order)
     if lengths[order[0]] * 1.5 >= lengths[order[1]]:
-        print(f"channels: not to be told (distances: {said}); compile for 16 bit and run again")
+        advice = "" if run == "16bit" else "; compile for 16 bit and run again"
+        print(f"channels and means are not to be told apart (distances: {said}){advice}")
         return True
     if order[0] == EXPECTED:
         print(f"ok   channels and means are read as the cfg files want (distances: {said})")
@@ -278,9 +286,7 @@ def load_outputs(
     matches.sort(key=lambda x: (int(x[1]), int(x[2]), int(x[3])))
     if not matches:
         raise UnfitError(f"{folder} holds no seg*_layer*_output*.linear.hex")
-    largest = LONGEST_LINE * max(
-        x["count"] // x["width"] * padded(x["width"], ALIGNMENTS[-1]) for x in outputs
-    )
+    largest = LONGEST_LINE * max(padded_count(x, ALIGNMENTS[-1]) for x in outputs)
     texts = [read_words(os.path.join(folder, x[0]), largest) for x in matches]
     chosen: dict[int, Loaded] = {}
     if layers is not None:
@@ -290,15 +296,16 @@ def load_outputs(
                 continue
             if number in chosen:
                 raise UnfitError(f"{folder}: two files are output {number}")
-            fitted = fit(words, outputs[number])
-            if fitted is None:
+            output = outputs[number]
+            fitting = [x for x in ALIGNMENTS if len(words) == padded_count(output, x)]
+            if not fitting:
                 raise UnfitError(
                     f"{match[0]} holds {len(words)} words; output {number} "
-                    f"({outputs[number]['name']}) has {outputs[number]['count']}"
+                    f"({output['name']}) has {output['count']}"
                 )
-            chosen[number] = fitted
+            chosen[number] = unpadded(words, output, fitting[0])
     else:
-        chosen = by_size(folder, outputs, [x[0] for x in matches], texts)
+        chosen = by_size(folder, outputs, texts)
     absent = [x["name"] for i, x in enumerate(outputs) if i not in chosen]
     if absent:
         raise UnfitError(f"{folder} holds no file of {', '.join(absent)}")
@@ -306,38 +313,45 @@ def load_outputs(
 
 
 def by_size(
-    folder: str, outputs: list[dict[str, Any]], names: list[str], texts: list[list[int]]
+    folder: str, outputs: list[dict[str, Any]], texts: list[list[int]]
 ) -> dict[int, Loaded]:
     """The k-th file of a size is the k-th output of that size."""
-    if len(names) != len(outputs):
+    if len(texts) != len(outputs):
         raise UnfitError(
-            f"{folder} holds {len(names)} files of outputs, the network has {len(outputs)}: "
+            f"{folder} holds {len(texts)} files of outputs, the network has {len(outputs)}: "
             "pull all, or give --map or --dot"
         )
-    chosen: dict[int, Loaded] = {}
-    for name, words in zip(names, texts):  # noqa: B905
-        for number, output in enumerate(outputs):
-            fitted = fit(words, output) if number not in chosen else None
-            if fitted is not None:
-                chosen[number] = fitted
-                break
-        else:
-            counts = ", ".join(str(x["count"]) for x in outputs)
-            raise UnfitError(f"{name} holds {len(words)} words; the outputs have {counts}")
-    return chosen
-
-
-def fit(words: list[int], output: dict[str, Any]) -> Loaded | None:
-    """The words of an output, the padding of its rows taken off; None where the count is wrong."""
-    count, width = output["count"], output["width"]
-    if len(words) == count:
-        return Loaded(words, "")
+    # A padded small output can be as long as a large one: one alignment has to fit all files.
     for alignment in ALIGNMENTS:
-        row = padded(width, alignment)
-        if len(words) == count // width * row:
-            kept = [x for i in range(0, len(words), row) for x in words[i : i + width]]
-            return Loaded(kept, f"its rows are padded to {alignment} bytes")
-    return None
+        left = list(range(len(outputs)))
+        chosen: dict[int, Loaded] = {}
+        for words in texts:
+            found = (x for x in left if len(words) == padded_count(outputs[x], alignment))
+            number = next(found, None)
+            if number is not None:
+                left.remove(number)
+                chosen[number] = unpadded(words, outputs[number], alignment)
+        if not left:
+            return chosen
+    counts = ", ".join(str(x["count"]) for x in outputs)
+    sizes = ", ".join(str(len(x)) for x in texts)
+    raise UnfitError(f"{folder} holds files of {sizes} words; the outputs have {counts}")
+
+
+def unpadded(words: list[int], output: dict[str, Any], alignment: int) -> Loaded:
+    """The words of an output without the padding of its rows."""
+    width = output["width"]
+    row = padded(width, alignment)
+    if row == width:
+        return Loaded(words, "")
+    kept = [x for i in range(0, len(words), row) for x in words[i : i + width]]
+    return Loaded(kept, f"its rows are padded to {alignment} bytes")
+
+
+def padded_count(output: dict[str, Any], alignment: int) -> int:
+    """How many words a file of the output holds, rows aligned to so many bytes."""
+    count: int = output["count"] // output["width"] * padded(output["width"], alignment)
+    return count
 
 
 def padded(width: int, alignment: int) -> int:
