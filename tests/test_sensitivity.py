@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -389,14 +390,43 @@ def test_bad_options(on_disk: Path, tmp_path: Path, cli: Cli) -> None:  # noqa: 
         (("--bits", "4"), "8 or 16 bits"),
         (("--assume", "x=y"), "no switch is called"),
         (("--jobs", "0"), "1 to 256"),
+        (("--ranges", tmp_path), "give the path of the file"),
     ):
         done = cli("sensitivity", *arguments(on_disk), "--out", tmp_path / "x", *words)
         assert done.status == 2
         assert message in done.error
     assert not (tmp_path / "x").exists()
-    done = cli("mixed", *arguments(on_disk), "--out", on_disk)
-    assert done.status == 2
-    assert "holds the network itself" in done.error
+    net = arguments(on_disk)[:2]
+    for words, message in (
+        ((*arguments(on_disk), "--out", on_disk), "holds the network itself"),
+        ((*net, "--out", tmp_path), "give --calibration"),
+        (arguments(on_disk), "give --out"),
+        (net[:1], "give its caffemodel"),
+        ((tmp_path,), "no build folder"),
+        (
+            (*arguments(on_disk), "--out", tmp_path / "x", "--chip", "z80"),
+            "chip 'z80' is not known",
+        ),
+    ):
+        done = cli("mixed", *words)
+        assert done.status == 2, done
+        assert message in done.error
+
+
+def test_a_build_folder_has_all_that_is_needed(on_disk: Path, tmp_path: Path, cli: Cli) -> None:  # noqa: F811
+    build = tmp_path / "build"
+    (build / "rewrite").mkdir(parents=True)
+    for kind in ("prototxt", "caffemodel"):
+        shutil.copy(on_disk / f"net.{kind}", build / "rewrite")
+    shutil.copytree(on_disk / "set", build / "calibration")
+    assert cli("sensitivity", build, "--pictures", "1").status == 0
+    (build / "simulate").mkdir()
+    (build / "sensitivity" / "ranges.json").rename(build / "simulate" / "ranges.json")
+    done = cli("mixed", build, "--pictures", "1", "--target-cosine", "0.9")
+    assert done.status == 0, done
+    assert (build / "mixed" / "mapper" / "net.prototxt").is_file()
+    record = json.loads((build / "mixed" / "mixed.json").read_text())
+    assert record["chip"] == "hi3516dv300"
 
 
 def test_a_started_process_has_no_own_command_line(on_disk: Path, tmp_path: Path) -> None:

@@ -8,15 +8,19 @@ from typing import Annotated
 
 import typer
 
-from nnie_pipeline.cli.common import console, existing_file, reported
+from nnie_pipeline.cli.common import console, reported
 
 
 @reported
 def command(
-    prototxt: Annotated[Path, typer.Argument(help="the network")],
-    caffemodel: Annotated[Path, typer.Argument(help="its weights")],
-    calibration: Annotated[Path, typer.Option(help="folder written by nnie calibrate")],
-    out: Annotated[Path, typer.Option(help="folder for sensitivity.json")],
+    net: Annotated[Path, typer.Argument(help="a prototxt, or the folder that nnie run made")],
+    caffemodel: Annotated[Path | None, typer.Argument(help="the prototxt's weights")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="folder written by nnie calibrate; default: the build's")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for sensitivity.json; default: BUILD/sensitivity")
+    ] = None,
     bits: Annotated[int, typer.Option(help="8 or 16")] = 8,
     pictures: Annotated[int, typer.Option(help="pictures to study, spread over the set")] = 4,
     ranges: Annotated[Path | None, typer.Option(help="ranges.json instead of calibrating")] = None,
@@ -35,14 +39,14 @@ def command(
     from nnie_pipeline.sensitivity.study import measure, ranked
     from nnie_pipeline.stages.sensitivity import SENSITIVITY
 
-    existing_file(prototxt, "prototxt")
-    existing_file(caffemodel, "caffemodel")
-    opened = opened_study(prototxt, caffemodel, calibration, bits, pictures, ranges, assume or ())
+    opened = opened_study(
+        net, caffemodel, calibration, out, "sensitivity", bits, pictures, ranges, assume or ()
+    )
     with place_of(jobs, scheduler) as place, progress_bar("layers") as progress:
         found = measure(
             opened.study, opened.pictures.feeds(), opened.pictures.count, place, progress
         )
-    with added_files(out, keep=[] if ranges is None else [ranges]) as folder:
+    with added_files(opened.out, keep=[] if ranges is None else [ranges]) as folder:
         (folder / SENSITIVITY).write_text(to_json(found.to_json()), encoding="utf-8")
         text = to_json(opened.study.ranges.to_json())
         (folder / "ranges.json").write_text(text, encoding="utf-8")
@@ -56,5 +60,5 @@ def command(
         say(f"  {layer.name:<32} {layer.only.error:.2e}  {layer.without.error:.2e}")
     say(
         f"{len(found.layers)} layers on {found.pictures} pictures in {found.passes:.1f} forward "
-        f"passes a picture: {out / SENSITIVITY}"
+        f"passes a picture: {opened.out / SENSITIVITY}"
     )
