@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def test_from_pictures_to_cfg_files(work: Path) -> None:
     assert "2 pictures at 64x96, letterbox top-left, fill 104, 117, 123 (BGR): [set]" in done.stdout
     assert "1 of them gray (cannot reveal swapped channels): 1.png" in done.stdout
     assert "20 to 50" in done.stdout
+    assert "warning: means 104, 117, 123: no document says" in done.stdout
     raw = np.fromfile(work / "[set]" / "raw" / "000_0.bgr", np.uint8).reshape(3, 64, 96)
     assert raw[:, 30, 10].tolist() == [9, 99, 199]
     assert raw[:, 30, 90].tolist() == [104, 117, 123]
@@ -52,6 +54,29 @@ def test_from_pictures_to_cfg_files(work: Path) -> None:
     assert len(list((work / "mapper").glob("net_*.cfg"))) == 4
 
 
+def test_a_choice_of_a_list_with_yuv_files(work: Path) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, (6, 8, 3), np.uint8)
+    scene = cv2.resize(noise, (80, 60), interpolation=cv2.INTER_CUBIC)
+    for name, picture in (("scene", scene), ("again", scene), ("dark", scene // 40)):
+        (work / f"{name}.png").write_bytes(bytes(cv2.imencode(".png", picture)[1]))
+    (work / "list.txt").write_text("scene.png\nagain.png\n[mine]/0.png\ndark.png\n")
+    done = nnie(
+        work, "calibrate", "retinaface", "--size", "64", "--images", "list.txt", "--out", "set",
+        "--count", "30", "--yuv", "bt709", "--range", "limited", "--mean", "0",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 of 4 pictures chosen, 2 dropped beforehand" in done.stdout
+    assert "again.png: near-duplicate of scene.png" in done.stdout
+    assert "dark.png: black (100% of it)" in done.stdout
+    assert "YVU420SP by bt709, limited range; back to B, G, R it is off by" in done.stdout
+    assert "warning: means" not in done.stdout
+    assert (work / "set" / "mean.txt").read_text().split() == ["0.0"] * 3
+    assert (work / "set" / "raw" / "000_scene.yuv").stat().st_size == 64 * 96
+    record = json.loads((work / "set" / "calibration.json").read_text())
+    assert record["choice"]["dropped"][0]["source"] == "again.png"
+    assert record["yuv"] == {"matrix": "bt709", "range": "limited"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -60,6 +85,11 @@ def test_from_pictures_to_cfg_files(work: Path) -> None:
         (("retinaface", "--images", "nowhere"), "picture folder nowhere: found nothing there"),
         (("retinaface", "--images", "empty"), "picture folder empty holds no pictures"),
         (("retinaface", "--images", "broken"), "picture broken/a.jpg is corrupt"),
+        (("retinaface", "--images", "net.caffemodel"), "a list of them (.txt) or a video"),
+        (("retinaface", "--images", "[mine]", "--count", "0"), "--count 0: a calibration set"),
+        (("retinaface", "--images", "[mine]", "--yuv", "601"), "write --yuv bt601 or bt709"),
+        (("retinaface", "--images", "[mine]", "--align", "5"), "--align 5: rows are multiples"),
+        (("retinaface", "--images", "[mine]", "--mean", "1,2"), "input mean has 2 values"),
         (("retinaface", "--images", "[mine]", "--out", "."), "which is no part of a calibration"),
         (("retinaface", "--images", "[mine]", "--out", "net.prototxt"), "net.prototxt is a file"),
     ],

@@ -48,7 +48,10 @@ def find_pictures(folder: Path) -> list[PictureFile]:
     """
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
-        raise InputError(f"picture folder {folder}: found {found} there; give a folder of pictures")
+        raise InputError(
+            f"picture folder {folder}: found {found} there; give a folder of pictures, a list of "
+            "them (.txt) or a video"
+        )
     found_files = []
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)

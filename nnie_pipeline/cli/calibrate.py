@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nnie_pipeline.cli.common import console, reported
+from nnie_pipeline.cli.common import console, numbers_of, reported
+
+if TYPE_CHECKING:
+    from nnie_pipeline.calibration.network_input import InputSpec
+    from nnie_pipeline.calibration.sets import CalibrationSet
 
 _ADVISED = 20
+_SHOWN = 12
 
 
 @reported
@@ -18,12 +24,35 @@ def command(
     model: Annotated[str, typer.Argument(help="name in the zoo, or a spec (.yaml) or .onnx file")],
     out: Annotated[Path, typer.Option(help="folder for the set")],
     size: Annotated[str | None, typer.Option(help="640 or 480x640 (height x width)")] = None,
-    images: Annotated[Path | None, typer.Option(help="folder of your own pictures")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="your own pictures: a folder, a list (.txt) or a video")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(help="choose so many that differ (default: all; of a video 30)")
+    ] = None,
+    every: Annotated[int, typer.Option(help="of a video, look at every so many frames")] = 25,
+    mean: Annotated[
+        str | None, typer.Option(help="what rewriting left of the mean (0: it is in the network)")
+    ] = None,
+    scale: Annotated[str | None, typer.Option(help="what it left of the scale")] = None,
+    yuv: Annotated[
+        str | None, typer.Option(help="write YVU420SP files too: bt601 or bt709")
+    ] = None,
+    value_range: Annotated[
+        str, typer.Option("--range", help="of the YUV files: full or limited")
+    ] = "full",
+    align: Annotated[
+        int, typer.Option(help="fill rows of raw files to so many bytes: 1, 16, 32 to 256")
+    ] = 16,
     allow_gray: Annotated[bool, typer.Option("--allow-gray", help="gray pictures only")] = False,
 ) -> None:
     """Write calibration pictures at network size, with lists and raw planes."""
-    from nnie_pipeline.calibration.pictures import find_pictures
+    from contextlib import ExitStack
+
     from nnie_pipeline.calibration.sets import write_set
+    from nnie_pipeline.calibration.sources import chosen_of, opened
+    from nnie_pipeline.calibration.stored import RawForm
+    from nnie_pipeline.calibration.yuv import yuv_form
     from nnie_pipeline.cli import translate
     from nnie_pipeline.cli.progress import progress_bar
     from nnie_pipeline.zoo.spec import load_spec
@@ -31,27 +60,83 @@ def command(
     spec = load_spec(model)
     say = partial(console().print, markup=False)
     chosen = translate.size_of(spec, size, None, say)
-    pictures = translate.default_pictures() if images is None else find_pictures(images)
-    with progress_bar("pictures") as progress:
-        result = write_set(
-            pictures,
-            translate.input_spec(spec),
-            chosen,
-            out,
-            allow_gray=allow_gray,
-            progress=progress,
-        )
+    form = RawForm(align, None if yuv is None else yuv_form(yuv, value_range))
+    wanted = _left(translate.input_spec(spec), mean, scale)
+    own = translate.default_pictures() if images is None else []
+    with ExitStack() as stack:
+        with progress_bar("choosing") as looking:
+            if images is None:
+                found = chosen_of(own, count, looking)
+            else:
+                found = stack.enter_context(opened(images, count, every, looking))
+        with progress_bar("pictures") as progress:
+            result = write_set(
+                found.pictures, wanted, chosen, out,
+                allow_gray=allow_gray, progress=progress, raw=form, choice=found.choice,
+            )  # fmt: skip
+    for line in set_lines(result, out):
+        say(line)
+    if len(result.pictures) < _ADVISED:
+        say("HiSilicon's guide advises 20 to 50 typical pictures of your own scenes (--images)")
+
+
+def set_lines(result: CalibrationSet, out: Path) -> list[str]:
+    """What is to be known of a new set in `out`."""
     source = result.input
+    lines = []
+    if result.choice is not None:
+        dropped = result.choice.dropped
+        lines.append(
+            f"{len(result.pictures)} of {result.choice.found} pictures chosen, {len(dropped)} "
+            "dropped beforehand"
+        )
+        lines += [f"  {x.source}: {x.reason}" for x in dropped[:_SHOWN]]
+        if len(dropped) > _SHOWN:
+            lines.append(f"  and {len(dropped) - _SHOWN} more, all in calibration.json")
     placed: str = source.geometry
     if placed != "stretch":
         placed += f" {source.anchor}"
     if source.geometry == "letterbox":
         placed += f", fill {', '.join(map(str, source.fill))} ({source.colour})"
-    say(f"{len(result.pictures)} pictures at {result.height}x{result.width}, {placed}: {out}")
+    lines.append(
+        f"{len(result.pictures)} pictures at {result.height}x{result.width}, {placed}: {out}"
+    )
     if result.gray:
-        say(
+        lines.append(
             f"{len(result.gray)} of them gray (cannot reveal swapped channels): "
             f"{', '.join(result.gray[:5])}{', ...' if len(result.gray) > 5 else ''}"
         )
-    if len(result.pictures) < _ADVISED:
-        say("HiSilicon's guide advises 20 to 50 typical pictures of your own scenes (--images)")
+    if result.stride is not None and result.stride != result.width:
+        lines.append(
+            f"rows of raw files are filled from {result.width} to {result.stride} bytes, the "
+            "board's stride; --align 1 writes them as they are"
+        )
+    if result.yuv is not None and result.yuv_error is not None:
+        lines.append(
+            f"YVU420SP by {result.yuv.matrix}, {result.yuv.range} range; back to B, G, R it is off "
+            f"by {result.yuv_error.mean:.2f} of 255 in the mean, {result.yuv_error.largest} at most"
+        )
+    if source.colour != "GRAY" and len(set(source.mean)) > 1:
+        lines.append(unequal_means(source))
+    return lines
+
+
+def unequal_means(source: InputSpec) -> str:
+    """The warning about the order of mean.txt."""
+    means = ", ".join(f"{x:.9g}" for x in source.mean)
+    return (
+        f"warning: means {means}: no document says how the lines of mean.txt go with RGB_order; "
+        f"they are in the network's order ({source.colour}). probe/ tells the readings apart on a "
+        "board; --mean-in-network (nnie run, nnie rewrite) needs no mean.txt"
+    )
+
+
+def _left(wanted: InputSpec, mean: str | None, scale: str | None) -> InputSpec:
+    """`wanted` with the means and scales that the options give, one number or one a channel."""
+    for name, text in (("mean", mean), ("scale", scale)):
+        numbers = numbers_of(text, f"--{name}")
+        if len(numbers) == 1:
+            numbers *= wanted.channels
+        if numbers:
+            wanted = replace(wanted, **{name: numbers})  # type: ignore[arg-type]
+    return wanted
