@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nnie_pipeline.caffe.net import Array, Net
+from nnie_pipeline.chips.check import check as rules_of
 from nnie_pipeline.engine.onnxruntime_engine import Session
 from nnie_pipeline.errors import CheckError, InputError
 from nnie_pipeline.rewrite import fold_input
@@ -209,3 +210,48 @@ def test_one_number_for_all_channels_or_one_each() -> None:
     )
     with pytest.raises(InputError, match="2 inputs"):
         input_form(two, (1,), ())
+
+
+IN_NETWORK = {
+    **READERS,
+    **PADDED,
+    "no weights": layer("ReLU", "y", "data"),
+    "read by another": conv("x", "data", 3, 1) + layer("Eltwise", "y", "x data"),
+}
+
+
+@pytest.mark.parametrize("scale", [SCALE, (1, 1, 1)], ids=["scale", "mean alone"])
+@pytest.mark.parametrize("reader", IN_NETWORK)
+def test_nothing_is_left_to_the_cfg(reader: str, scale: tuple[float, ...]) -> None:
+    """With pads too: the layer in front makes the zeros around the map stand for the mean."""
+    net, _ = random_net(header(1, 3, 8, 8) + IN_NETWORK[reader])
+    after, changes = folded(net, InputForm(MEAN, scale), fold="network")
+    assert changes.input == InputForm((0, 0, 0), (1, 1, 1))
+    for seed in (0, 1):
+        x = pixels(seed)
+        expected = Session(net).run({"data": prepared(x, MEAN, scale)})["y"]
+        assert error_of(expected, Session(after).run({"data": x})["y"]) < 1e-5
+    front = after.layers[0]
+    if reader in READERS:
+        assert len(after.layers) == len(net.layers)
+        return
+    kinds = {"no weights": "Scale", "read by another": "Scale"} if scale == SCALE else {}
+    assert front.type == kinds.get(reader, "Bias")
+    assert front.bottoms == ["data"]
+    if front.type == "Bias":
+        np.testing.assert_array_equal(front.weights[0], -np.asarray(MEAN, np.float32))
+
+
+@pytest.mark.parametrize("text", [PADDED["pads"], IN_NETWORK["no weights"]])
+def test_a_layer_in_front_passes_the_rewrite_and_the_rules(text: str) -> None:
+    net, _ = random_net(header(1, 3, 8, 8) + text)
+    form = InputForm(MEAN, SCALE)
+    run = runner(pixels(), MEAN, SCALE)
+    instead = {"fold-input": partial(fold_input.apply, form=form, fold="network")}
+    result = rewrite(net, run, instead=instead)  # type: ignore[arg-type]
+    assert result.input == InputForm((0, 0, 0), (1, 1, 1))
+    assert result.net.layers[0].type in ("Bias", "Scale")
+    found = Session(result.net).run({"data": pixels()})[result.net.outputs[0]]
+    expected = Session(net).run({"data": prepared(pixels(), MEAN, SCALE)})["y"]
+    assert error_of(expected, found) < 1e-5
+    assert [x for x in rules_of(result.net) if x.severity == "error"] == []

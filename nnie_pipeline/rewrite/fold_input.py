@@ -6,8 +6,9 @@ Result:  it reads pixels;  y = Convolution {w * scale, b - sum of w * scale * me
 nnie_mapper's data_scale is one number for all channels, so deviations a channel (0.229, 0.224,
 0.225) stand in no cfg (HiSVP development guide, table of norm_type); folded into the weights
 they cost nothing. A scale is always exact. A mean is not where the first layer has pads, whose
-zeros stand for pixels that equal the mean: it is left to the cfg. What is left, a mean or a
-scale, is what nnie calibrate and the cfg have to say.
+zeros stand for pixels that equal the mean: it is left to the cfg, or on request a Bias layer in
+front takes it away (a map plus a vector of channels: HiSVP guide, legal forms of Bias). What is
+left, a mean or a scale, is what nnie calibrate and the cfg have to say.
 """
 
 from __future__ import annotations
@@ -56,8 +57,11 @@ def input_form(net: Net, mean: Sequence[float], scale: Sequence[float]) -> Input
     return InputForm(*values)
 
 
-Fold = Literal["all", "scale", "none"]
-"""What may go into the first layer: "scale" leaves the mean to the cfg, "none" all."""
+Fold = Literal["all", "scale", "none", "network"]
+"""What may go into the first layer: "scale" leaves the mean to the cfg, "none" all.
+
+With "network" nothing is left: what does not fit into weights becomes a layer in front.
+"""
 
 
 def apply(net: Net, form: InputForm | None = None, fold: Fold = "all") -> Changes:
@@ -79,18 +83,24 @@ def apply(net: Net, form: InputForm | None = None, fold: Fold = "all") -> Change
         and has_channel_outputs(x, shapes[name])
         for x in readers
     ):
+        if fold == "network" and name not in net.outputs:
+            return _in_front(net, name, form, changes)
         changes.lines.append("the input's mean and scale stay: not only convolutions read it")
         return changes
     mean, scale = np.array(form.mean), np.array(form.scale)
-    whole = fold == "all" and all(takes_addend(x) for x in readers)
+    whole = fold in ("all", "network") and all(takes_addend(x) for x in readers)
     folded: Affine = (scale, -mean * scale if whole else 0 * mean)
     if not folded[1].any() and (scale == 1).all():
+        if fold == "network":
+            return _in_front(net, name, form, changes)
         changes.lines.append("the input's mean stays and is left to the cfg")
         return changes
     kept = [(x.weights, LayerParameter.FromString(x.params.SerializeToString())) for x in readers]
     if not all(scale_inputs(x, folded, shapes[name]) for x in readers):
         for layer, (weights, params) in zip(readers, kept, strict=True):
             layer.weights, layer.params = weights, params
+        if fold == "network":
+            return _in_front(net, name, form, changes)
         changes.lines.append("the input's mean and scale stay: float32 cannot hold the weights")
         return changes
     rest = InputForm(tuple(0.0 for _ in mean) if whole else form.mean, (1.0,) * scale.size)
@@ -103,6 +113,34 @@ def apply(net: Net, form: InputForm | None = None, fold: Fold = "all") -> Change
     for layer in readers:
         layer.origin = (*layer.origin, f"folded the input's {what}")
         changes.lines.append(f"the input's {what} folded into {layer.name}")
+    if fold == "network" and any(rest.mean):
+        # What pixels minus mean were multiplied by is in the weights.
+        plain = InputForm(rest.mean, (1.0,) * scale.size)
+        _in_front(net, name, plain, changes)
+        changes.as_before = partial(_with_front, position=position, affine=(1 / scale, mean))
+    return changes
+
+
+def _in_front(net: Net, name: str, form: InputForm, changes: Changes) -> Changes:
+    """Put a layer in front that does what `form` says: Bias, or Scale where it multiplies."""
+    mean, scale = np.array(form.mean), np.array(form.scale)
+    front = f"{name}_minus_mean"
+    while front in net.values() or any(x.name == front for x in net.layers):
+        front += "_"
+    params = LayerParameter()
+    factors = [] if (scale == 1).all() else [scale.astype(np.float32)]
+    if factors:
+        params.scale_param.bias_term = True
+    weights = [*factors, (-mean * scale).astype(np.float32)]
+    for layer in net.layers:
+        layer.bottoms = [front if x == name else x for x in layer.bottoms]
+    kind = "Scale" if factors else "Bias"
+    origin = ("the input's mean and scale" if factors else "the input's mean",)
+    net.layers.insert(0, Layer(front, kind, [name], [front], params, weights, origin=origin))
+    changes.lines.append(f"{origin[0]} done by the {kind} layer {front}")
+    changes.input = InputForm(tuple(0.0 for _ in mean), (1.0,) * scale.size)
+    position = list(net.inputs).index(name)
+    changes.as_before = partial(_with_front, position=position, affine=(1 / scale, mean))
     return changes
 
 

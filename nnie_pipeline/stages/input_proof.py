@@ -1,0 +1,107 @@
+"""Whether what the cfg says, the network and the model's training agree on the input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nnie_pipeline.caffe.files import read_net
+from nnie_pipeline.caffe.net import Net
+from nnie_pipeline.caffe.shapes import infer
+from nnie_pipeline.calibration.network_input import InputSpec
+from nnie_pipeline.errors import InputError
+from nnie_pipeline.mapper.arithmetic import prove
+from nnie_pipeline.mapper.cfg import read_cfg
+from nnie_pipeline.rewrite.affine import Affine, affine_of, joined
+
+_USUAL_INPUT = 16.0
+"""Networks are trained on inputs within this; pixels that nobody scaled go to 255."""
+
+_LEAST_MEAN = 16.0
+"""A smaller mean in pixels is no mean of pictures."""
+
+
+def front_of(net: Net) -> tuple[list[str], Affine] | None:
+    """What the network does with each channel of its picture before all else.
+
+    Returns:
+        The layers (BatchNorm, Scale, Bias, Power) and (factor, addend), or None: no such layer,
+        or not exactly one picture input.
+    """
+    maps = [name for name, shape in net.inputs.items() if len(shape) == 4]
+    if len(maps) != 1:
+        return None
+    shapes = infer(net)
+    readers = net.consumers()
+    value = maps[0]
+    names: list[str] = []
+    channels = net.inputs[value][1]
+    total: Affine = (np.ones(channels), np.zeros(channels))
+    while len(readers.get(value, [])) == 1:
+        layer = readers[value][0]
+        step = affine_of(layer, shapes[value])
+        if step is None:
+            break
+        names.append(layer.name)
+        total = joined(total, step)
+        value = layer.tops[0]
+    return (names, total) if names else None
+
+
+def double_normalisation(net: Net, mean: tuple[float, ...], scale: tuple[float, ...]) -> str | None:
+    """A warning where the network begins with the normalisation that is to be done before it.
+
+    That is so where (pixel - mean) * scale does something, and the network's first layers alone
+    would make usual inputs out of pixels 0 to 255, or take a mean of pixels away.
+    """
+    if not any(mean) and all(x == 1 for x in scale):
+        return None
+    found = front_of(net)
+    if found is None:
+        return None
+    names, (factor, addend) = found
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = np.where(factor == 0, 0.0, -addend / factor)
+    largest = np.maximum(np.abs(addend), np.abs(255 * factor + addend)).max()
+    takes_mean = bool((means >= _LEAST_MEAN).all() and (means <= 255 - _LEAST_MEAN).all())
+    if largest > _USUAL_INPUT and not takes_mean:
+        return None
+    return (
+        f"warning: double normalisation: the network begins with {', '.join(names[:3])}, which is "
+        f"(x - [{_numbers(means)}]) * [{_numbers(factor)}], and (pixel - [{_numbers(mean)}]) * "
+        f"[{_numbers(scale)}] is to be done before it; give mean 0 and scale 1, or take the "
+        "layers out"
+    )
+
+
+def prove_folder(folder: Path, names: tuple[str, ...], size: tuple[int, int], left: InputSpec,
+                 trained: InputSpec) -> str:  # fmt: skip
+    """Prove each cfg file of a mapper folder; a line that says so.
+
+    Raises:
+        CheckError: one feeds the network otherwise than it was trained.
+        InputError: one cannot be read.
+    """
+    proofs = []
+    for name in names:
+        path = folder / f"{name}.cfg"
+        try:
+            cfg = read_cfg(path.read_text(encoding="ascii"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read {path}: {error}; run nnie cfg again") from error
+        proofs.append(prove(cfg, folder, size, left, trained))
+    return str(max(proofs, key=lambda x: x.difference))
+
+
+def warning_of_files(prototxt: Path, caffemodel: Path, record: InputSpec) -> str | None:
+    """`double_normalisation` of the network in two files; None where it cannot be told."""
+    try:
+        return double_normalisation(read_net(prototxt, caffemodel), record.mean, record.scale)
+    except InputError:
+        return None
+
+
+def _numbers(values: object) -> str:
+    numbers = [f"{x:.6g}" for x in np.asarray(values, np.float64).reshape(-1)]
+    return numbers[0] if len(set(numbers)) == 1 else ", ".join(numbers[:4])
