@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.bringup_kits import kit, kit_run
 from tests.builds import build, build_folder, cli, large_build, small_build, tiny, tiny_folder
 
 __all__ = [
     "build",
     "build_folder",
     "cli",
+    "kit",
+    "kit_run",
     "large_build",
     "small_build",
     "tiny",

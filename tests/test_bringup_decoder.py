@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -84,6 +85,8 @@ def as_words(maps: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def run(folder: Path, *words: str | Path) -> str:
+    if words[0] == "gcc" and shutil.which("gcc") is None:
+        missing("gcc")
     done = subprocess.run(
         [str(x) for x in words], cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )

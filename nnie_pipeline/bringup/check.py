@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 FACTOR = 4096.0
 LARGEST_TEXT = 64 << 20
 MOST_ENTRIES = 10000
+MOST_WORDS = 1 << 26
 LONGEST_LINE = 12
 ALIGNMENTS = (4, 16, 32, 256)
 NODE_NAME = 31
@@ -33,7 +34,7 @@ EXPECTED = "expected"
 FILE = re.compile(
     r"seg(\d{1,4})_layer(\d{1,9})_output(\d{1,4})_(?:inst|func|board)\.linear\.hex", re.ASCII
 )
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 DOT_LABEL = re.compile(r'label\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;\]]+))')
 DOT_NAME_END = re.compile(r"\\[nlr]|[\n|{}<>]|\bnet\b|\s")
 DOT_LINE = 10000
@@ -403,10 +404,13 @@ def read_kit(folder: str) -> dict[str, Any]:
         whole = all(NAME.fullmatch(x) for x in (*names, *kit["runs"]))
         for output in kit["outputs"]:
             whole &= bool(FILE.fullmatch(output["file"])) and output["count"] % output["width"] == 0
+            whole &= type(output["count"]) is int and 0 < output["count"] <= MOST_WORDS
+            whole &= type(output["width"]) is int and type(output["name"]) is str
         for picture in kit["pictures"]:
             for run in kit["runs"]:
-                for found in kit["limits"][picture["name"]][run]:
-                    whole &= found["limit"] >= 0 and found["norm"] >= 0
+                found = kit["limits"][picture["name"]][run]
+                whole &= len(found) == len(kit["outputs"]) > 0
+                whole &= all(x["limit"] >= 0 and x["norm"] >= 0 for x in found)
         if not whole:
             raise ValueError
     except (

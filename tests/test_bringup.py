@@ -1,0 +1,216 @@
+"""`nnie bringup`: what is in the kit, and that it agrees with the build."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.builds import Build, Cli, Ran, hashes
+from tests.conftest import missing
+
+OUTPUTS = 9
+RUNS = {"16bit": "simulate/16", "8bit": "simulate/8", "float": "dump"}
+
+
+def read_words(path: Path) -> np.ndarray:
+    """The words of a file, line by line."""
+    lines = path.read_text(encoding="ascii").splitlines()
+    assert all(len(x) == 8 and x == x.lower() for x in lines)
+    return np.array([int(x, 16) for x in lines], np.uint32).view(np.int32)
+
+
+def test_what_is_in_the_kit(kit: Path, small_build: Build) -> None:
+    assert sorted(x.name for x in kit.iterdir()) == [
+        "CHECKLIST.en.md", "CHECKLIST.zh-CN.md", "PICTURES.txt", "check.py", "golden", "inputs",
+        "kit.json", "nnie_decoder.c", "nnie_model.h", "run_on_board.sh",
+    ]  # fmt: skip
+    last = small_build.folder / "calibration" / "raw" / "008_astronaut.bgr"
+    assert (kit / "inputs" / "008_astronaut.bgr").read_bytes() == last.read_bytes()
+    names = [x.name for x in sorted((kit / "inputs").iterdir())]
+    assert names == ["007_solvay_conference_1927.bgr", "008_astronaut.bgr", "probe.bgr"]
+
+
+def test_the_coloured_input_is_the_last_behind_glass(kit: Path) -> None:
+    shape = (3, 128, 128)
+    plain, tinted = (
+        np.frombuffer((kit / "inputs" / f"{x}.bgr").read_bytes(), np.uint8).reshape(shape)
+        for x in ("008_astronaut", "probe")
+    )
+    assert np.array_equal(tinted[2], plain[2])
+    assert np.abs(tinted[1] - plain[1] / 2).max() <= 0.5
+    assert np.abs(tinted[0] - plain[0] / 10).max() <= 0.5 + 1e-9
+
+
+def test_golden_outputs_are_those_of_the_build(kit: Path, small_build: Build) -> None:
+    """Of the last picture the build has every value: of its outputs each is a golden file."""
+    about = json.loads((kit / "kit.json").read_text(encoding="utf-8"))
+    dump = json.loads((small_build.folder / "dump" / "dump.json").read_text(encoding="utf-8"))
+    prototxt = (small_build.folder / "rewrite" / "retinaface.prototxt").read_text(encoding="utf-8")
+    names = [x["name"] for x in about["outputs"]]
+    assert names == sorted(names, key=lambda x: prototxt.index(f'top: "{x}"'))
+    assert len(names) == OUTPUTS
+    assert set(names) == set(dump["outputs"])
+    for run, place in RUNS.items():
+        for number, output in enumerate(about["outputs"]):
+            golden = kit / "golden" / run / "008_astronaut"
+            words = read_words(golden / f"seg0_layer{number}_output0_inst.linear.hex")
+            array = np.load(small_build.folder / place / f"{output['name']}.npy")
+            assert list(array.shape[1:]) == output["shape"]
+            # Other threads may sum in another order; the words are rounded.
+            difference = np.abs(words - np.float64(array).reshape(-1) * 4096).max()
+            assert difference <= 0.5 + (0.05 if run == "float" else 1e-6), (run, output["name"])
+
+
+def test_limits_are_what_the_number_format_costs(kit: Path) -> None:
+    about = json.loads((kit / "kit.json").read_text(encoding="utf-8"))
+    golden = kit / "golden"
+    for run in ("8bit", "16bit"):
+        for number in (0, 4, 8):
+            file = f"008_astronaut/seg0_layer{number}_output0_inst.linear.hex"
+            one, exact = (read_words(golden / x / file) / 4096 for x in (run, "float"))
+            found = about["limits"]["008_astronaut"][run][number]
+            noise = float(np.sqrt(np.sum((one - exact) ** 2)))
+            norm = float(np.sqrt(np.sum(one**2)))
+            assert found["noise"] == pytest.approx(noise)
+            assert found["norm"] == pytest.approx(norm)
+            least = max(0.002 * norm, 4 / 4096 * len(one) ** 0.5)
+            assert found["limit"] == pytest.approx(max(1.5 * noise, least))
+
+
+def test_the_decoder_finds_what_found_txt_says(kit: Path, tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        missing("gcc")
+    gcc = ["gcc", "-Wall", "-Wextra", "-Werror", "-std=c99", "-DNNIE_HOST", "-o", "decode"]
+    subprocess.run([*gcc, kit / "nnie_decoder.c", "-lm"], cwd=tmp_path, check=True, timeout=60)
+    faces = 0
+    for folder in sorted((kit / "golden").glob("*/*")):
+        if "." in folder.name:  # another reading of the probe: nothing to find in it
+            continue
+        files = [folder / f"seg0_layer{i}_output0_inst.linear.hex" for i in range(OUTPUTS)]
+        done = subprocess.run(
+            [tmp_path / "decode", *files], capture_output=True, text=True, check=True, timeout=60
+        )
+        ours, theirs = (
+            [[float(y) for y in x.split()] for x in text.splitlines()]
+            for text in (done.stdout, (folder / "found.txt").read_text(encoding="ascii"))
+        )
+        assert np.shape(ours) == np.shape(theirs)
+        assert np.allclose(ours, theirs, rtol=0, atol=2e-4)
+        faces += len(ours)
+    assert faces >= 3
+
+
+def test_where_the_pictures_come_from_stays_with_them(kit: Path, small_build: Build) -> None:
+    text = (kit / "PICTURES.txt").read_text(encoding="utf-8")
+    record = json.loads(
+        (small_build.folder / "calibration" / "calibration.json").read_text(encoding="utf-8")
+    )
+    for picture in record["pictures"][-2:]:
+        assert picture["sha256"] in text
+        assert picture["licence"] in text
+    for path in (kit / "inputs").iterdir():
+        assert f"inputs/{path.name}: " in text
+
+
+def test_the_archive_is_the_folder_and_always_the_same(
+    kit_run: tuple[Path, Ran], small_build: Build, tmp_path: Path, cli: Cli
+) -> None:
+    place, _ = kit_run
+    again = tmp_path / "other name"
+    assert cli("bringup", small_build.folder, "--out", again, "--count", "2").status == 0
+    packed = (place / "kit.tar.gz").read_bytes()
+    assert (tmp_path / "other name.tar.gz").read_bytes() == packed
+    assert hashes(again) == hashes(place / "kit")
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        entries = tar.getmembers()
+        names = [x.name for x in entries]
+        assert names == sorted(names)
+        assert len({x.mtime for x in entries}) == 1
+        assert {(x.uid, x.gid, x.uname, x.gname) for x in entries} == {(0, 0, "", "")}
+        assert all(x.isdir() or x.isfile() for x in entries)
+        assert all(x.startswith("retinaface-128x128-bringup/") and ".." not in x for x in names)
+        files = [x for x in entries if x.isfile()]
+        assert len(files) == sum(x.is_file() for x in (place / "kit").rglob("*"))
+        for entry in files:
+            path = place / "kit" / entry.name.partition("/")[2]
+            stored = tar.extractfile(entry)
+            assert stored is not None
+            assert stored.read() == path.read_bytes()
+            assert bool(entry.mode & 0o111) == (path.name == "run_on_board.sh")
+
+
+def test_the_checklists_name_the_network(kit: Path) -> None:
+    english, chinese = (
+        (kit / f"CHECKLIST.{x}.md").read_text(encoding="utf-8") for x in ("en", "zh-CN")
+    )
+    for text in (english, chinese):
+        for word in ("hi3516dv300", "nnie_mapper_12", "NNIE 1.2", "49152", "DDR4", "u32Stride",
+                     "SVP_BLOB_TYPE_YVU420SP", "arch_version", "probe.bgr", "RGB_order",
+                     "run_on_board.sh", "retinaface_inst_16bit.wk", "104"):  # fmt: skip
+            assert word in text, word
+        assert "{" not in text
+    assert "V before U" in english
+    assert "V 在 U 之前" in chinese
+    assert english.count("- [ ]") == chinese.count("- [ ]") >= 12
+
+
+def test_the_commands_for_the_board(kit_run: tuple[Path, Ran], small_build: Build) -> None:
+    place, ran = kit_run
+    mapper = small_build.folder / "mapper" / "retinaface_inst_16bit.wk"
+    assert [x.strip() for x in ran.out.splitlines()[-4:]] == [
+        f"scp {place / 'kit.tar.gz'} {mapper} root@BOARD:",
+        "ssh root@BOARD 'tar xzf kit.tar.gz && sh retinaface-128x128-bringup/run_on_board.sh "
+        "./sample_nnie_main retinaface_inst_16bit.wk'",
+        f"scp -r root@BOARD:retinaface-128x128-bringup/pulled {place}",
+        f"python3 {place / 'kit' / 'check.py'} {place / 'pulled'}",
+    ]
+
+
+def test_a_network_without_a_head(tiny: Path, cli: Cli) -> None:
+    """tiny.onnx names no head: no decoder, but a header, and check.py."""
+    folder = next((tiny / "build").glob("tiny-*"))
+    ran = cli("bringup", folder)
+    assert ran.status == 0, ran
+    assert not (folder / "bringup" / "nnie_decoder.c").exists()
+    assert (folder / "bringup.tar.gz").is_file()
+    assert "nnie_decoder" not in (folder / "bringup" / "CHECKLIST.en.md").read_text("utf-8")
+    again = cli("bringup", folder)
+    assert again.status == 0, again
+
+
+def test_folders_with_other_files_are_left_alone(tiny: Path, cli: Cli) -> None:
+    folder = next((tiny / "build").glob("tiny-*"))
+    own = tiny / "own"
+    own.mkdir()
+    (own / "letter.txt").write_text("mine", encoding="utf-8")
+    before = hashes(own)
+    ran = cli("bringup", folder, "--out", own)
+    assert ran.status == 2
+    assert "holds letter.txt, which is no part of a kit" in ran.error
+    assert hashes(own) == before
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "51"])
+def test_counts_out_of_range(tiny: Path, cli: Cli, count: str) -> None:
+    ran = cli("bringup", next((tiny / "build").glob("tiny-*")), "--count", count)
+    assert ran.status == 2
+    assert "a kit holds 1 to 50 pictures" in ran.error
+
+
+def test_what_is_no_build(tmp_path: Path, tiny: Path, cli: Cli) -> None:
+    ran = cli("bringup", tmp_path / "nothing")
+    assert ran.status == 2
+    assert "is no build of nnie run" in ran.error
+    folder = next((tiny / "build").glob("tiny-*"))
+    (folder / "check" / "check.json").write_text("[]", encoding="utf-8")
+    ran = cli("bringup", folder)
+    assert ran.status == 2
+    assert "names no chip" in ran.error
+    assert not (folder / "bringup").exists()

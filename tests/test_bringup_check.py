@@ -1,0 +1,382 @@
+"""check.py and run_on_board.sh as they are run: processes of their own, beside the kit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.builds import Ran, hashes
+
+PICTURES = ("007_solvay_conference_1927", "008_astronaut", "probe")
+LAYERS = [38 + 17 * x for x in range(9)]
+Check = Callable[..., Ran]
+
+
+@pytest.fixture
+def own_kit(kit: Path, tmp_path: Path) -> Path:
+    """A copy of the kit."""
+    return Path(shutil.copytree(kit, tmp_path / "kit"))
+
+
+def pull(
+    kit: Path, folder: Path, run: str = "16bit", probe: str = "probe",
+    layers: list[int] = LAYERS, end: str = "inst",
+) -> Path:  # fmt: skip
+    """What a board would write: golden outputs under other layer numbers."""
+    for name in PICTURES:
+        (folder / name).mkdir(parents=True)
+        source = kit / "golden" / run / (probe if name == "probe" else name)
+        for number, layer in enumerate(layers):
+            shutil.copy(
+                source / f"seg0_layer{number}_output0_inst.linear.hex",
+                folder / name / f"seg0_layer{layer}_output0_{end}.linear.hex",
+            )
+    return folder
+
+
+def check(kit: Path, *words: str | Path, **options: object) -> Ran:
+    """`python3 -I check.py WORDS`, without the packages of this environment."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(kit / "check.py"), *map(str, words)],
+        capture_output=True, text=True, timeout=120, check=False, **options,  # type: ignore[call-overload]
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def words_of(path: Path) -> np.ndarray:
+    text = path.read_text(encoding="ascii").split()
+    return np.array([int(x, 16) for x in text], np.uint32).view(np.int32)
+
+
+def write_words(path: Path, words: np.ndarray) -> None:
+    path.write_text("".join(f"{x & 0xFFFFFFFF:08x}\n" for x in words.tolist()), encoding="ascii")
+
+
+def spoil(folder: Path, picture: str, output: int, change: Callable[[np.ndarray], object]) -> None:
+    """Change the words of one file that was pulled."""
+    path = folder / picture / f"seg0_layer{LAYERS[output]}_output0_inst.linear.hex"
+    write_words(path, np.asarray(change(words_of(path))))
+
+
+@pytest.mark.parametrize("run", ["16bit", "8bit"])
+def test_a_board_that_computes_the_same(kit: Path, tmp_path: Path, run: str) -> None:
+    ran = check(kit, pull(kit, tmp_path / "pulled", run))
+    assert (ran.status, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert f"compared with the {run.replace('bit', ' bit')} network" in lines[0]
+    assert sum("equal word for word" in x for x in lines) == 27
+    assert any(x.startswith("ok   channels and means are read") for x in lines)
+    assert lines[-1].startswith("verdict: all 27 outputs agree")
+
+
+@pytest.mark.parametrize("end", ["func", "board"])
+def test_other_endings_of_the_vendor(kit: Path, tmp_path: Path, end: str) -> None:
+    assert check(kit, pull(kit, tmp_path / "pulled", end=end)).status == 0
+
+
+def test_rounding_of_another_kind_is_within_the_limit(kit: Path, tmp_path: Path) -> None:
+    """Noise as large as what 16 bit costs passes; three times as large does not."""
+    about = json.loads((kit / "kit.json").read_text(encoding="utf-8"))
+    pulled = pull(kit, tmp_path / "pulled")
+    random = np.random.default_rng(0)
+    for output in (0, 8):
+        noise = about["limits"]["008_astronaut"]["16bit"][output]["noise"]
+
+        def add(words: np.ndarray, share: float = 1.0, noise: float = noise) -> np.ndarray:
+            extra = random.normal(0, 1, len(words))
+            extra *= share * noise / np.linalg.norm(extra)
+            return np.rint(words + 4096 * extra).astype(np.int32)
+
+        spoil(pulled, "008_astronaut", output, add)
+    ran = check(kit, pulled)
+    assert ran.status == 0, ran.out
+    spoil(pulled, "008_astronaut", 8, lambda x: add(x, 3.0))
+    ran = check(kit, pulled)
+    assert ran.status == 1
+    failed = [x for x in ran.out.splitlines() if x.startswith("FAIL")]
+    assert len(failed) == 1
+    assert "008_astronaut output 8 landmark_head.2" in failed[0]
+    assert ran.out.splitlines()[-1].startswith("verdict: 1 comparisons failed")
+
+
+FAULTS: dict[str, tuple[Callable[[np.ndarray], object], str]] = {
+    "zeros": (lambda x: x * 0, "all zero: Forward did not run"),
+    "constant": (lambda x: x * 0 + 77, "one value everywhere"),
+    "turned bytes": (lambda x: x.byteswap(), "its bytes are in the other order"),
+    "sign": (lambda x: -x, "input (planes B,G,R"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_of_one_output_are_named(kit: Path, tmp_path: Path, fault: str) -> None:
+    change, said = FAULTS[fault]
+    pulled = pull(kit, tmp_path / "pulled")
+    spoil(pulled, "008_astronaut", 3, change)
+    ran = check(kit, pulled)
+    assert ran.status == 1
+    (failed,) = (x for x in ran.out.splitlines() if x.startswith("FAIL"))
+    assert "008_astronaut output 3 class_head.0" in failed
+    assert said in failed
+
+
+def test_outputs_of_another_picture(kit: Path, tmp_path: Path) -> None:
+    pulled = pull(kit, tmp_path / "pulled")
+    shutil.rmtree(pulled / PICTURES[0])
+    (pulled / PICTURES[1]).rename(pulled / PICTURES[0])
+    ran = check(kit, pulled, "--bits", "16")
+    assert ran.status == 1
+    assert ran.out.count(f"it is what picture {PICTURES[1]} gives") == 9
+    assert f"nothing was pulled for: {PICTURES[1]}" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("reading", "said"),
+    [
+        ("swapped", "first and the last channel exchanged"),
+        ("means-reversed", "the means reach the wrong channels"),
+        ("both", "channels and means are exchanged"),
+    ],
+)
+@pytest.mark.parametrize("run", ["16bit", "8bit"])
+def test_the_coloured_picture_tells_readings_apart(
+    kit: Path, tmp_path: Path, run: str, reading: str, said: str
+) -> None:
+    pulled = pull(kit, tmp_path / "pulled", run, f"probe.{reading}")
+    ran = check(kit, pulled, "--bits", run.removesuffix("bit"))
+    assert ran.status == 1
+    assert any(x.startswith("FAIL") and said in x for x in ran.out.splitlines()), ran.out
+
+
+@pytest.mark.parametrize("alignment", [16, 32, 256])
+def test_rows_with_their_padding(kit: Path, tmp_path: Path, alignment: int) -> None:
+    """Programs that copy whole buffers keep it; a small padded output is as long as a large."""
+    about = json.loads((kit / "kit.json").read_text(encoding="utf-8"))
+    pulled = pull(kit, tmp_path / "pulled")
+    for number, output in enumerate(about["outputs"]):
+        width = output["shape"][-1]
+        row = -(-width * 4 // alignment) * alignment // 4
+
+        def pad(words: np.ndarray, width: int = width, row: int = row) -> np.ndarray:
+            rows = np.full((len(words) // width, row), 12345, np.int32)
+            rows[:, :width] = words.reshape(-1, width)
+            return rows.reshape(-1)
+
+        for name in PICTURES:
+            spoil(pulled, name, number, pad)
+    ran = check(kit, pulled)
+    assert ran.status == 0, ran.out
+    assert ran.out.count("equal word for word") == 27
+    assert (f"its rows are padded to {alignment} bytes" in ran.out) == (alignment > 16)
+
+
+def test_files_of_one_picture_in_one_folder(kit: Path, tmp_path: Path) -> None:
+    pulled = pull(kit, tmp_path / "pulled")
+    ran = check(kit, pulled / "008_astronaut")
+    assert ran.status == 0
+    assert "verdict: all 9 outputs agree" in ran.out
+    (pulled / "008_astronaut").rename(pulled / "results")
+    ran = check(kit, pulled / "results")
+    assert ran.status == 2
+    assert "say which with --picture: 007_solvay" in ran.err
+    assert check(kit, pulled / "results", "--picture", "008_astronaut").status == 0
+    assert check(kit, pulled / "results", "--picture", "probe").status == 1
+    ran = check(kit, pulled, "--picture", "mona_lisa")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+
+
+def test_numbers_in_another_order_need_a_map_or_a_dot_file(kit: Path, tmp_path: Path) -> None:
+    """Sizes differ here, so the order of the numbers does not matter; a map may name all."""
+    about = json.loads((kit / "kit.json").read_text(encoding="utf-8"))
+    layers = LAYERS[::-1]
+    pulled = pull(kit, tmp_path / "pulled", layers=layers)
+    assert check(kit, pulled).status == 0
+    names = [x["name"] for x in about["outputs"]]
+    lines = [f"{x} {y}\n" for x, y in zip(layers, [0, *names[1:]], strict=True)]
+    (tmp_path / "map.txt").write_text("# layer output\n\n" + "".join(lines), encoding="utf-8")
+    assert check(kit, pulled, "--map", tmp_path / "map.txt").status == 0
+    turned = [f"{x} {y}\n" for x, y in zip(LAYERS, names, strict=True)]
+    (tmp_path / "map.txt").write_text("".join(turned), encoding="utf-8")
+    ran = check(kit, pulled, "--map", tmp_path / "map.txt")
+    assert ran.status == 2
+    assert "words; output" in ran.err
+
+
+def equal_sizes(kit: Path) -> None:
+    """Make of a kit one whose outputs 0 and 1 have one size: both become the first's file."""
+    about = json.loads((kit / "kit.json").read_text(encoding="utf-8"))
+    kept = about["outputs"][:2]
+    for key in ("shape", "count", "width"):
+        kept[1][key] = kept[0][key]
+    about["outputs"] = kept
+    for picture in about["limits"].values():
+        for run, found in picture.items():
+            picture[run] = [found[0], found[0]]
+    (kit / "kit.json").write_text(json.dumps(about), encoding="utf-8")
+    for folder in (kit / "golden").glob("*/*"):
+        words = words_of(folder / "seg0_layer0_output0_inst.linear.hex")
+        write_words(folder / "seg0_layer1_output0_inst.linear.hex", words[::-1])
+
+
+def test_outputs_of_one_size(own_kit: Path, tmp_path: Path) -> None:
+    equal_sizes(own_kit)
+    right = pull(own_kit, tmp_path / "right", layers=[38, 40])
+    ran = check(own_kit, right)
+    assert ran.status == 0, ran.out
+    assert "outputs of one size are told apart by ascending layer number: bbox_head.0" in ran.out
+    other = pull(own_kit, tmp_path / "other", layers=[40, 38])
+    ran = check(own_kit, other)
+    assert ran.status == 1
+    assert "it is output 1: give --map or --dot" in ran.out
+    (tmp_path / "map.txt").write_text("40 0\n38 1\n", encoding="ascii")
+    assert check(own_kit, other, "--map", tmp_path / "map.txt").status == 0
+    names = [x["name"] for x in json.loads((own_kit / "kit.json").read_text())["outputs"]]
+    lines = [f'n{x} [label="layer{x} net segment 0"];' for x in range(38)]
+    lines += [f'n38 [label="{names[1]} net: segment 0"];', 'n39 [label="relu net segment"];']
+    lines += [f'n40 [label="{names[0]}\\nnet segment 0"];', "n40 -> n38;"]
+    (tmp_path / "net.dot").write_text("digraph {\n" + "\n".join(lines) + "\n}\n", encoding="ascii")
+    assert check(own_kit, other, "--dot", tmp_path / "net.dot").status == 0
+    assert check(own_kit, right, "--dot", tmp_path / "net.dot").status == 1
+
+
+def only(path: Path) -> None:
+    for other in path.parent.iterdir():
+        if other != path:
+            other.unlink()
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "one missing": (Path.unlink, "holds 8 files of outputs, the network has 9"),
+    "empty": (lambda x: x.write_bytes(b""), "is empty"),
+    "cut off": (lambda x: x.write_bytes(x.read_bytes()[:-9]), "the outputs have"),
+    "not hexadecimal": (lambda x: x.write_bytes(b"ghijklmn\n" * 64), "hexadecimal numbers"),
+    "too long a number": (lambda x: x.write_bytes(b"0000000000\n" * 64), "hexadecimal numbers"),
+    "binary": (lambda x: x.write_bytes(bytes(range(256)) * 9), "hexadecimal numbers"),
+    "huge": (lambda x: os.truncate(x, 1 << 40), "is larger than the"),
+    "folder": (lambda x: (x.unlink(), x.mkdir()), "is no file"),
+    "pipe": (lambda x: (x.unlink(), os.mkfifo(x)), "is no file"),
+    "only one": (only, "holds 1 files of outputs"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_files_that_are_no_outputs(kit: Path, tmp_path: Path, fault: str) -> None:
+    change, said = BAD[fault]
+    pulled = pull(kit, tmp_path / "pulled")
+    change(pulled / "008_astronaut" / f"seg0_layer{LAYERS[5]}_output0_inst.linear.hex")
+    ran = check(kit, pulled / "008_astronaut")
+    assert (ran.status, ran.out) == (2, ""), ran
+    assert ran.err.startswith("check: ")
+    assert ran.err.count("\n") == 1
+    assert said in ran.err
+
+
+def test_nothing_to_compare(kit: Path, tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "nowhere"):
+        ran = check(kit, place)
+        assert (ran.status, ran.err.count("\n")) == (2, 1), ran
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(10001):
+        (many / str(number)).touch()
+    assert "more than 10000 files" in check(kit, many).err
+
+
+DAMAGE = {
+    "no json": lambda x: "{",
+    "deep": lambda x: "[" * 100000,
+    "a list": lambda x: "[]",
+    "a path": lambda x: x.replace('"008_astronaut"', '"../../etc"'),
+    "another file": lambda x: x.replace('"seg0_layer0_output0_inst.linear.hex"', '"/etc/passwd"'),
+    "width 0": lambda x: x.replace('"width": 16', '"width": 0'),
+    "width as text": lambda x: x.replace('"width": 16', '"width": "16"'),
+    "broken width": lambda x: x.replace('"width": 16', '"width": 16.0'),
+    "count": lambda x: x.replace('"count": 2048', f'"count": {2048 * 10**20}'),
+    "norm": lambda x: x.replace('"norm": ', '"norm": NaN, "old": '),
+    "no limits": lambda x: x.replace('"limits"', '"borders"'),
+    "run": lambda x: x.replace('"16bit"', '".."'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_kit(own_kit: Path, tmp_path: Path, damage: str) -> None:
+    pulled = pull(own_kit, tmp_path / "pulled")
+    path = own_kit / "kit.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(DAMAGE[damage](text), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") != text
+    ran = check(own_kit, pulled)
+    assert (ran.status, ran.out) == (2, ""), ran
+    assert "kit.json is damaged; unpack the kit again" in ran.err
+
+
+def test_checking_writes_nothing(own_kit: Path, tmp_path: Path) -> None:
+    pull(own_kit, own_kit / "pulled")
+    before = hashes(tmp_path)
+    assert check(own_kit, "pulled", cwd=own_kit).status == 0
+    assert hashes(tmp_path) == before
+
+
+SAMPLE = """#!/bin/sh
+# Behaves as the SDK's sample: a list of its samples, or Segnet with the files of ./data.
+if [ $# -eq 0 ]; then
+    printf 'Usage : %s <index> \\n' "$0"
+    printf 'index:\\n\\t 0) RFCN(VI->VPSS->NNIE->VGS->VO).\\n\\t 1) RFCN(Read File).\\n'
+    printf '\\t 2) Segnet(Read File).\\n\\t 3) FasterRcnnAlexnet(Read File).\\n'
+    exit 1
+fi
+[ "$1" = 2 ] || exit 1
+cmp -s data/nnie_model/segmentation/inst_segnet_cycle.wk "$MODEL" || exit 1
+for picture in "$KIT"/inputs/*; do
+    if cmp -s data/nnie_image/rgb_planar/segnet_image_224x224.bgr "$picture"; then
+        name=$(basename "$picture" .bgr)
+        for number in 0 1 2 3 4 5 6 7 8; do
+            cp "$KIT/golden/16bit/$name/seg0_layer${number}_output0_inst.linear.hex" \\
+                "seg0_layer$((40 + number))_output0_inst.linear.hex"
+        done
+    fi
+done
+"""
+
+
+def on_board(kit: Path, folder: Path, *words: str, sample: str = SAMPLE) -> Ran:
+    program = folder / "my sdk" / "sample_nnie_main"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(sample, encoding="ascii")
+    program.chmod(0o755)
+    (folder / "net.wk").write_bytes(b"wk")
+    done = subprocess.run(
+        ["sh", kit / "run_on_board.sh", "my sdk/sample_nnie_main", "net.wk", *words],
+        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "KIT": str(kit), "MODEL": str(folder / "net.wk")},
+    )  # fmt: skip
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("words", [(), ("2",)])
+def test_from_the_board_to_the_verdict(own_kit: Path, tmp_path: Path, words: tuple[str]) -> None:
+    for _ in range(2):
+        ran = on_board(own_kit, tmp_path, *words)
+        assert (ran.status, ran.err) == (0, ""), ran
+        assert ran.out.splitlines() == [f"{x}: 9 outputs in pulled/{x}" for x in PICTURES]
+        assert check(own_kit, own_kit / "pulled").status == 0
+        assert not list(own_kit.glob("pulled/*/data"))
+
+
+def test_a_sample_that_writes_nothing(own_kit: Path, tmp_path: Path) -> None:
+    ran = on_board(own_kit, tmp_path, "9")
+    assert ran.status == 1
+    assert ran.err.count("the sample wrote no output") == 3
+    ran = on_board(own_kit, tmp_path, sample="#!/bin/sh\necho no list\n")
+    assert ran.status == 2
+    assert "lists no Segnet sample" in ran.err
+    done = subprocess.run(["sh", own_kit / "run_on_board.sh"], check=False, capture_output=True)
+    assert done.returncode == 2
