@@ -50,19 +50,20 @@ class Build:
         folder = self.folder.resolve()
         return f"{folder.parent.name}/{folder.name}".lstrip("/")
 
-    def find(self, kind: type[R]) -> R | Missing:
-        """The record of this kind, or why there is none."""
-        path = self.folder / kind.PLACE
+    def find(self, kind: type[R], place: str = "") -> R | Missing:
+        """The record of this kind, at `place` in the build or its usual one, or why not."""
+        place = place or kind.PLACE
+        path = self.folder / place
         if not path.exists():
-            return Missing(kind.PLACE, kind.STAGE)
+            return Missing(place, kind.STAGE)
         try:
             return kind.model_validate(files.read_json(path, "a record"))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            return Missing(kind.PLACE, kind.STAGE, f"{where}: {first['msg']}".lstrip(": "))
+            return Missing(place, kind.STAGE, f"{where}: {first['msg']}".lstrip(": "))
         except InputError as error:
-            return Missing(kind.PLACE, kind.STAGE, str(error.__cause__ or error))
+            return Missing(place, kind.STAGE, str(error.__cause__ or error))
 
     def read(self, kind: type[R]) -> R:
         """The record of this kind.
@@ -74,6 +75,11 @@ class Build:
         if isinstance(found, Missing):
             raise MissingError(found)
         return found
+
+    def first(self, kind: type[R], *places: str) -> R | Missing:
+        """The record of this kind at the first of `places` where a file is."""
+        there = [x for x in places if (self.folder / x).exists()]
+        return self.find(kind, there[0] if there else "")
 
     def text(self, place: str) -> str | None:
         """A small text file of the build; None when it is not there or is no such file."""

@@ -21,6 +21,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     for name in ("number", "decimals", "short", "exponent", "cosine", "pixels", "count", "size",
                  "shape"):  # fmt: skip
         made.filters[name] = getattr(formats, name)

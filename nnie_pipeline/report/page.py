@@ -21,12 +21,15 @@ from nnie_pipeline.report.sections import (
     built,
     calibration,
     detections,
+    diagnosis,
+    drawing,
     findings,
     layers,
     mapper,
     network,
     next_step,
     passes,
+    precision,
     sizes,
     verdict,
 )
@@ -39,14 +42,17 @@ Context = Callable[[Build, Texts], dict[str, Any]]
 SECTIONS: tuple[tuple[str, Context], ...] = (
     ("verdict", verdict.context),
     ("next_step", next_step.context),
-    ("built", built.context),
-    ("network", network.context),
-    ("passes", passes.context),
-    ("findings", findings.context),
+    ("drawing", drawing.context),
     ("layers", layers.context),
+    ("diagnosis", diagnosis.context),
+    ("precision", precision.context),
     ("detections", detections.context),
+    ("findings", findings.context),
     ("sizes", sizes.context),
     ("calibration", calibration.context),
+    ("network", network.context),
+    ("passes", passes.context),
+    ("built", built.context),
     ("mapper", mapper.context),
 )
 """The page from top to bottom. NAME stands for the template `sections/NAME.html`, the title
@@ -80,7 +86,7 @@ def page(folder: Path, status: str, reasons: Sequence[str], language: str = LANG
     environment = _environment(t)
     common = {"status": status, "reasons": list(reasons), "label": build.label}
     sections = [_section(environment, x, context, build, t, common) for x, context in SECTIONS]
-    scripts = [plotly_script(), asset("page.js")]
+    scripts = [plotly_script(), asset("page.js"), asset("drawing.js")]
     return environment.get_template("page.html").render(
         **_head(build, t, status),
         language=t.language,

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-LARGEST = 220_000
+LARGEST = 120_000
 """Bytes a picture may have as it is; a larger one is written smaller."""
 
 _SIDES = (1000, 700, 500)

@@ -8,12 +8,13 @@ views: what another choice of the reader replaces in its traces and its layout.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from nnie_pipeline.report import formats
-from nnie_pipeline.report.records import Compared, LayerDifference
+from nnie_pipeline.report.records import LayerDifference
+from nnie_pipeline.report.runs import Run, plain
 from nnie_pipeline.report.texts import Texts
 
 ORANGE, RED = 0.99, 0.95
@@ -46,11 +47,15 @@ def spread(value: float | None) -> float | None:
     return -math.degrees(math.acos(min(1.0, max(-1.0, value))))
 
 
-def cosine_figure(runs: Mapping[str, Compared], t: Texts) -> dict[str, Any]:
-    """Cosine of each layer in execution order, one line for each of `runs` (by their bits)."""
-    longest = max(len(x.layers) for x in runs.values())
-    lines = [_line(bits, run, t) for bits, run in runs.items()]
-    values = [[_plain(x.cosine) for x in run.layers] for run in runs.values()]
+def cosine_figure(runs: Sequence[Run], t: Texts) -> dict[str, Any]:
+    """Cosine of each layer in execution order, one line for each of `runs`.
+
+    The layers of the first run are numbered; those of the others stand where it has them.
+    """
+    places = [_places(runs[0], x) for x in runs]
+    longest = math.ceil(max(max(x) for x in places))
+    lines = [_line(x, y, t) for x, y in zip(runs, places, strict=True)]
+    values = [[_plain(x.cosine) for x in run.layers] for run in runs]
     limits = ((ORANGE, "orange"), (RED, "red"))
     for limit, colour in limits:
         lines.append(_limit(limit, colour, longest, t))
@@ -94,16 +99,28 @@ def _ticks(low: float) -> list[float]:
     return kept
 
 
-def _line(bits: str, run: Compared, t: Texts) -> dict[str, Any]:
-    colour = f"var(--run-{bits})"
+def _places(first: Run, run: Run) -> list[float]:
+    """The number of each of a run's layers among those of the first; between them if new."""
+    free: dict[str, list[int]] = {}
+    for number, layer in enumerate(first.layers, 1):
+        free.setdefault(plain(layer.name), []).append(number)
+    places: list[float] = []
+    for layer in run.layers:
+        numbers = free.get(plain(layer.name))
+        places.append(numbers.pop(0) if numbers else (places[-1] if places else 0.0) + 0.5)
+    return places
+
+
+def _line(run: Run, places: Sequence[float], t: Texts) -> dict[str, Any]:
+    colour = f"var(--{run.colour})"
     return {
-        "name": str(t("layers.bits", bits=bits)),
-        "x": list(range(1, len(run.layers) + 1)),
+        "name": escape(run.name),
+        "x": list(places),
         "customdata": [_hover(x) for x in run.layers],
-        "hovertemplate": str(t("layers.hover", bits=bits)),
+        "hovertemplate": str(t("layers.hover", run=run.name)),
         "mode": "lines+markers",
         "line": {"color": colour, "width": 1.5},
-        "marker": {"color": colour, "size": 6, "symbol": _MARKERS.get(bits, "square")},
+        "marker": {"color": colour, "size": 6, "symbol": _MARKERS.get(run.key, "square")},
     }
 
 

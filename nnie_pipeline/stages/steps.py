@@ -36,6 +36,8 @@ from nnie_pipeline.stages.dump import (
     record_ranges,
 )
 from nnie_pipeline.stages.evaluate import RUNS, evaluate
+from nnie_pipeline.stages.input_proof import double_normalisation, prove_folder
+from nnie_pipeline.stages.network_record import write_network_record
 from nnie_pipeline.stages.probe import Probe
 from nnie_pipeline.stages.rewrite import rewrite_files
 from nnie_pipeline.stages.rewrite_options import RewriteOptions
@@ -117,23 +119,26 @@ def _rewrite(job: Job) -> str:
             *job.net_files("convert"), job.spec.name, folder,
             job.size if job.spec.is_caffe else None, _probe(job), job.skip,
             outputs=job.spec.outputs if job.spec.is_caffe else _converted_outputs(job),
-            engine=job.engine, options=_options(job.input()),
+            engine=job.engine, options=_options(job.input(), job.mean_in_network),
         )  # fmt: skip
         # What stays has to be said by the cfg.
         if done.input is not None:
             normalisation(done.input.mean, done.input.scale)
+    given = read_net(*job.net_files("convert"))
+    if twice := double_normalisation(given, job.input().mean, job.input().scale):
+        job.say(twice)
     changed = [f"{x.name} {len(x.changed)}" for x in done.passes if x.changed]
     worst = max((x.difference for x in done.passes), default=0.0)
     return f"{', '.join(changed) or 'nothing to change'}; largest difference {worst:.1e}"
 
 
-def _options(wanted: InputSpec) -> RewriteOptions:
-    """Only what no cfg can say goes into the first layer, a scale a channel."""
-    fold: Fold = "none"
+def _options(wanted: InputSpec, mean_in_network: bool) -> RewriteOptions:
+    """Only what no cfg can say goes into the first layer, a scale a channel; or all of it."""
+    fold: Fold = "network" if mean_in_network else "none"
     try:
         normalisation(wanted.mean, wanted.scale)
     except NotExpressibleError:
-        fold = "scale"
+        fold = "network" if mean_in_network else "scale"
     return RewriteOptions(mean=wanted.mean, scale=wanted.scale, fold=fold)
 
 
@@ -166,7 +171,7 @@ def _calibrate(job: Job) -> str:
     with job.bar("pictures") as progress:
         result = write_set(
             job.pictures(), _rewritten_input(job), job.size, job.path("calibration"),
-            allow_gray=job.allow_gray, progress=progress,
+            allow_gray=job.allow_gray, progress=progress, choice=job.choice(),
         )  # fmt: skip
     gray = f", {len(result.gray)} gray" if result.gray else ""
     return f"{len(result.pictures)} pictures, {result.input.geometry}, {result.input.colour}{gray}"
@@ -176,7 +181,10 @@ def _cfg(job: Job) -> str:
     result = write_mapper_folder(
         *job.net_files("rewrite"), job.path("calibration"), job.path("mapper"), job.spec.name
     )
-    return f"{', '.join(f'{x}.cfg' for x in result.runs)}"
+    proof = prove_folder(
+        job.path("mapper"), result.runs, job.size, _rewritten_input(job), job.input()
+    )
+    return f"{', '.join(f'{x}.cfg' for x in result.runs)}; {proof}"
 
 
 def _dump(job: Job) -> str:
@@ -211,8 +219,12 @@ def _simulate(job: Job) -> str:
 
 def _compare(job: Job) -> str:
     left = read_dump(job.path("dump"))
+    net = read_net(*job.net_files("rewrite"))
+    feed = next(feeds_of(net, [load_input(job.path("calibration"), -1)]))
     lines = []
     with files.replaced_folder(job.path("compare")) as folder:
+        eight = read_dump(job.path("simulate", str(WIDTHS[0])))
+        write_network_record(net, feed, left, eight, _ranges(job), folder)
         for bits in WIDTHS:
             found = compare(left, read_dump(job.path("simulate", str(bits))))
             (folder / f"{bits}.json").write_text(files.to_json(found.to_json()), encoding="utf-8")
@@ -226,6 +238,11 @@ def _compare(job: Job) -> str:
     return "; ".join(lines)
 
 
+def _ranges(job: Job) -> Ranges:
+    path = job.path("simulate", "ranges.json")
+    return Ranges.from_json(files.read_json(path, "ranges"), str(path))
+
+
 def _evaluate(job: Job) -> str:
     head = job.head()
     if head is None or job.spec.head is None:
@@ -233,11 +250,9 @@ def _evaluate(job: Job) -> str:
             pass
         return "the spec names no head: its outputs are not decoded"
     net = read_net(*job.net_files("rewrite"))
-    ranges_file = job.path("simulate", "ranges.json")
-    ranges = Ranges.from_json(files.read_json(ranges_file, "ranges"), str(ranges_file))
     with files.replaced_folder(job.path("evaluate")) as folder, job.bar("pictures") as progress:
         result = evaluate(
-            job.path("convert", REFERENCE), net, rewritten_outputs(job.folder), ranges,
+            job.path("convert", REFERENCE), net, rewritten_outputs(job.folder), _ranges(job),
             job.path("calibration"), head, job.spec.head.judged, folder, progress,
             job.engine, job.input(),
         )  # fmt: skip

@@ -6,11 +6,19 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from nnie_pipeline.report import formats, pictures
-from nnie_pipeline.report.build import Build
-from nnie_pipeline.report.records import Bar, CosineBar, Evaluated, EvaluatedPicture, Judged
+from nnie_pipeline.report.build import Build, Missing
+from nnie_pipeline.report.records import (
+    Bar,
+    CosineBar,
+    Evaluated,
+    EvaluatedPicture,
+    Judged,
+    PairsVerified,
+)
 from nnie_pipeline.report.texts import Texts
 
 RUNS = ("float", "16", "8")
+OWN = "evaluate/own/evaluate.json"
 
 B = TypeVar("B", bound=Judged)
 
@@ -21,11 +29,16 @@ def context(build: Build, t: Texts) -> dict[str, Any]:
     if place.parent.is_dir() and not place.exists():  # the stage ran and had no head
         return {"evaluated": None}
     evaluated = build.read(Evaluated)
+    own = build.find(Evaluated, OWN)
     bars = {(x.picture, x.run): x for x in evaluated.bars}
     cosine_bars = {(x.picture, x.run): x for x in evaluated.cosine_bars}
     return {
         **({"title": t("detections.embeddings")} if evaluated.embeddings else {}),
         "evaluated": evaluated,
+        "label": build.label,
+        "pairs": build.find(PairsVerified),
+        "own": own,
+        "own_rows": [] if isinstance(own, Missing) else _summed(own),
         "shown": [_shown(build, x) for x in chosen(evaluated.pictures)],
         "bars": [
             *(_pixel_bar(x, t) for x in _kinds(evaluated.bars, lambda x: x.limit_pixels)),
@@ -44,6 +57,25 @@ def context(build: Build, t: Texts) -> dict[str, Any]:
             if run in entry.cosines
         ],
     }
+
+
+def _summed(own: Evaluated) -> list[dict[str, Any]]:
+    """Of each run what all pictures together lost and won, and the largest distances."""
+    rows = []
+    for run in RUNS:
+        found = [x.differences[run] for x in own.pictures if run in x.differences]
+        if found:
+            rows.append(
+                {
+                    "run": run,
+                    **{x: sum(getattr(y, x) for y in found) for x in ("matched", "lost", "new")},
+                    **{
+                        x: max((z for y in found if (z := getattr(y, x)) is not None), default=None)
+                        for x in ("box_pixels", "landmark_pixels")
+                    },
+                }
+            )
+    return rows
 
 
 def chosen(found: tuple[EvaluatedPicture, ...]) -> list[EvaluatedPicture]:

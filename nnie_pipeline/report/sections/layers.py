@@ -7,7 +7,8 @@ from typing import Any
 
 from nnie_pipeline.report.build import Build, Missing, MissingError
 from nnie_pipeline.report.plot import ORANGE, RED, cosine_figure
-from nnie_pipeline.report.records import Compared8, Compared16, LayerDifference
+from nnie_pipeline.report.records import Compared, LayerDifference
+from nnie_pipeline.report.runs import find_runs
 from nnie_pipeline.report.texts import Texts
 
 WORST = 15
@@ -15,28 +16,35 @@ WORST = 15
 
 
 def context(build: Build, t: Texts) -> dict[str, Any]:
-    """The figure, and the layers of each width in both orders."""
-    found = {"8": build.find(Compared8), "16": build.find(Compared16)}
-    runs = {bits: x for bits, x in found.items() if not isinstance(x, Missing) and x.layers}
-    missing = [x for x in found.values() if isinstance(x, Missing)]
+    """The figure, and the layers of each run in both orders."""
+    runs, missing = find_runs(build, t)
     if not runs:
-        raise MissingError(missing[0] if missing else Missing(Compared8.PLACE, Compared8.STAGE))
+        raise MissingError(missing[0] if missing else Missing(Compared.PLACE, Compared.STAGE))
     return {
         "figure": cosine_figure(runs, t),
         "orange": ORANGE,
         "red": RED,
         "runs": [
             {
-                "bits": bits,
-                "record": run,
+                "name": run.name,
+                "key": run.key,
+                "record": run.record,
                 "worst": sorted(enumerate(run.layers, 1), key=lambda x: _rank(x[1]))[:WORST],
                 "coloured": sum(level(x.cosine) != "" for x in run.layers),
                 "red": sum(level(x.cosine) == "red" for x in run.layers),
             }
-            for bits, run in runs.items()
+            for run in runs
         ],
         "missing": missing,
+        "label": build.label,
+        "net": _net(build),
     }
+
+
+def _net(build: Build) -> str:
+    """The name of the network's files; empty where it is not known."""
+    found = sorted((build.folder / "rewrite").glob("*.prototxt"))
+    return found[0].stem if len(found) == 1 else ""
 
 
 def level(value: float | None) -> str:

@@ -7,15 +7,10 @@ from typing import Any
 
 from nnie_pipeline.report import formats
 from nnie_pipeline.report.build import Build, Missing
+from nnie_pipeline.report.misleading import misleading
 from nnie_pipeline.report.plot import ORANGE, RED
-from nnie_pipeline.report.records import (
-    Checked,
-    Compared,
-    Compared8,
-    Compared16,
-    Evaluated,
-    Judged,
-)
+from nnie_pipeline.report.records import Checked, Evaluated, Judged, NetworkDrawn
+from nnie_pipeline.report.runs import Run, find_runs
 from nnie_pipeline.report.texts import Texts
 
 
@@ -33,7 +28,11 @@ class Tile:
 def context(build: Build, t: Texts) -> dict[str, Any]:
     """Tiles out of the records that are there."""
     tiles = [*_findings(build, t), *_bars(build, t)]
-    tiles += _cosine(build.find(Compared8), "8", t) + _cosine(build.find(Compared16), "16", t)
+    network = build.find(NetworkDrawn)
+    for run in find_runs(build, t)[0]:
+        if run.key in ("8", "16"):
+            misled = () if isinstance(network, Missing) else misleading(network, run)
+            tiles += _cosine(run, {x.layer.layer for x in misled}, t)
     return {"tiles": tiles}
 
 
@@ -59,17 +58,20 @@ def _bars(build: Build, t: Texts) -> list[Tile]:
     return [Tile(t("verdict.bars"), f"{held} / {len(bars)}", note, level, "detections")]
 
 
-def _cosine(record: Compared | Missing, bits: str, t: Texts) -> list[Tile]:
-    if isinstance(record, Missing):
-        return []
-    worst = min((x.cosine for x in record.layers if x.cosine is not None), default=None)
+def _cosine(run: Run, misled: set[str], t: Texts) -> list[Tile]:
+    layers = [x for x in run.layers if x.name not in misled]
+    worst = min((x.cosine for x in layers if x.cosine is not None), default=None)
     if worst is None:
         return []
-    below = sum(x.cosine is not None and x.cosine < ORANGE for x in record.layers)
+    eight = run.key == "8"
+    below = sum(x.cosine is not None and x.cosine < ORANGE for x in layers)
     # A layer's cosine never decides; at 8 bit low ones are normal, so they are not coloured.
-    level = "" if bits == "8" else "good" if worst >= ORANGE else "warning"
-    level = "bad" if bits != "8" and worst < RED else level
-    note = t("verdict.cosine_note", below=below, layers=len(record.layers), limit=ORANGE)
-    if bits == "8" and below:
+    level = "" if eight else "good" if worst >= ORANGE else "warning"
+    level = "bad" if not eight and worst < RED else level
+    note = t("verdict.cosine_note", below=below, layers=len(layers), limit=ORANGE)
+    if eight and below:
         note += t("verdict.normal")
-    return [Tile(t("verdict.cosine", bits=bits), formats.cosine(worst)[:6], note, level, "layers")]
+    if misled:
+        note += t("verdict.misled", count=len(misled))
+    link = "diagnosis" if misled else "layers"
+    return [Tile(t("verdict.cosine", bits=run.key), formats.cosine(worst)[:6], note, level, link)]
