@@ -32,6 +32,7 @@ OUTPUTS = load_spec("retinaface").outputs
 COMMANDS = (
     *("run", "fetch", "convert", "rewrite", "check", "sizes", "calibrate", "cfg", "dump"),
     *("simulate", "sensitivity", "mixed", "cut", "compare", "diagnose", "report", "wk"),
+    *("map", "bisect"),
     "export-onnx",
 )
 

@@ -27,6 +27,7 @@ _COMMANDS = (
     "simulate",
     "cut",
     "map",
+    "bisect",
     "sensitivity",
     "mixed",
     "compare",
