@@ -30,7 +30,7 @@ from nnie_pipeline.quant.operations import operations
 from nnie_pipeline.quant.ranges import RangeRecorder
 from nnie_pipeline.quant.simulate import Simulator
 from nnie_pipeline.sensitivity.executors import cluster, processes, results
-from nnie_pipeline.sensitivity.mixed import costs_of, plan
+from nnie_pipeline.sensitivity.mixed import Search, costs_of, plan
 from nnie_pipeline.sensitivity.network import Study
 from nnie_pipeline.sensitivity.study import Sensitivity, measure
 from nnie_pipeline.sensitivity.tasks import make_tasks, run_task, studied_layers
@@ -252,6 +252,20 @@ def test_the_fewest_layers_that_reach_the_target() -> None:
         lengths = [len(x.layers) for x in found.curve]
         assert lengths == sorted(lengths)
         assert (lengths[0], lengths[-1]) == (0, len(STUDIED))
+
+
+def test_layers_that_are_not_needed_are_taken_out() -> None:
+    study, feeds = example()
+    costs = costs_of(study, find_chip("hi3516dv300"))
+    search = Search(study, costs, lambda: iter(feeds), None, None)
+    none, everything = search.mixes([[], STUDIED])
+    target = (none.cosine + everything.cosine) / 2
+    found = search.without_needless(everything, target)
+    assert found.cosine >= target
+    assert 0 < len(found.layers) < len(STUDIED) - 1
+    fewer = search.mixes([[x for x in found.layers if x != y] for y in found.layers])
+    assert all(x.cosine < target for x in fewer)
+    assert search.done >= 2 * (2 + len(STUDIED) + len(fewer))
 
 
 def test_a_target_that_nothing_reaches_within_the_time() -> None:

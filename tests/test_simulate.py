@@ -453,6 +453,35 @@ def test_a_bias_is_a_multiple_of_the_accumulator_s_unit() -> None:
         assert exact[0] == pytest.approx(1536 + bias, abs=2 * STEP)
 
 
+def test_the_unit_of_all_equal_weights() -> None:
+    """Weights of 0.75: U = 0.75 / 2 of the data's unit, 2^(33/16) of data up to 1024."""
+    net = words_net(0, 0, 0)
+    net.find("conv").weights[0] = np.full((2, 2, 1, 1), 0.75, np.float32)
+    unit = 0.75 / 2 * 2 ** ((160 - 127) / 16)
+    inputs = {"data": np.full((1, 2, 1, 1), 1024, np.float32)}
+    for bias, steps in ((0.4 * unit, 0), (0.6 * unit, 1), (2.4 * unit, 2)):
+        net.find("conv").weights[1] = np.full(2, bias, np.float32)
+        found = simulated(net, 8, inputs)["conv"].ravel()
+        assert found[0] == pytest.approx(1536 + steps * unit, abs=2 * STEP)
+
+
+@pytest.mark.parametrize("count", [1.0, 4.0])
+def test_the_shift_of_a_batch_norm_alone_is_q20_12(count: float) -> None:
+    """Mean and variance stand in the file times `count`."""
+    text = header(1, 1, 1, 1) + conv("conv", "data", 1, 1, "bias_term: false")
+    text += layer("BatchNorm", "bn", "conv", "conv")
+    mean, variance = -0.4 * STEP, 0.25
+    weights = {
+        "conv": [np.ones((1, 1, 1, 1))],
+        "bn": [[mean * count], [(variance - 1e-5) * count], [count]],
+    }
+    inputs = {"data": np.full((1, 1, 1, 1), 1, np.float32)}
+    # 2 * 0.4 steps become 1.
+    for setting, shift in (("shift=word", STEP), ("shift=exact", 0.8 * STEP)):
+        found = simulated(net_of(text, weights), 16, inputs, setting, "outputs=exact")["conv"]
+        assert found.item() == pytest.approx(2 + shift, abs=STEP / 100)
+
+
 def test_the_shift_of_batch_norm_is_q20_12() -> None:
     """Three tenths of a step, not there when the result is a whole number of steps."""
     inputs = {"data": np.full((1, 2, 1, 1), 1, np.float32)}
@@ -510,7 +539,7 @@ def test_layers_named_hp_have_16_bits() -> None:
 def test_layers_on_the_cpu_compute_in_float() -> None:
     net, _ = random_net(
         header(1, 3, 8, 8) + conv("a", "data", 4, 3) + conv("b_cpu", "a", 4, 3)
-        + layer("ReLU", "r", "b_cpu") + conv("c", "r", 2)
+        + layer("Power", "r", "b_cpu", "", "power_param { scale: 1000 }") + conv("c", "r", 2)
     )  # fmt: skip
     assert [[y.name for y in x.layers] for x in operations(net)] == [["a"], ["b_cpu"], ["r"], ["c"]]
     inputs = feed(net)
@@ -520,7 +549,8 @@ def test_layers_on_the_cpu_compute_in_float() -> None:
     exact = every_value(part, {"a": found["a"]})["b_cpu"]
     np.testing.assert_allclose(found["b_cpu"], exact, rtol=1e-5, atol=1e-6)
     assert (found["b_cpu"] * 4096 % 1 != 0).any()  # not rounded
-    np.testing.assert_array_equal(found["r"], np.maximum(slow_round(found["b_cpu"]), 0))
+    # NNIE gets Q20.12 from the CPU: multiples of 1000 steps, which a float would not be.
+    np.testing.assert_allclose(found["r"], 1000 * slow_round(found["b_cpu"]), rtol=1e-6)
 
 
 def test_bits_of_each_layer() -> None:

@@ -125,7 +125,7 @@ def plan(
         raise InputError(f"--target-cosine {target:g}: a cosine is above 0 and below 1")
     if not 1 <= most <= 2:
         raise InputError(f"--max-slowdown {most:g}: from 1 (8 bit) to 2 (16 bit)")
-    search = _Search(study, costs, feeds, place, progress)
+    search = Search(study, costs, feeds, place, progress)
     curve: list[Mix] = []
     reached: list[Mix] = []
     for order in _orders(effects, costs):
@@ -181,7 +181,7 @@ def _sizes(most: int) -> list[int]:
     return found if found[-1] == most else [*found, most]
 
 
-class _Search:
+class Search:
     """Simulates mixes on all pictures."""
 
     def __init__(
@@ -235,9 +235,15 @@ class _Search:
         return mix
 
     def without_needless(self, mix: Mix, target: float) -> Mix:
-        """`mix` without the layers that it reaches the target without, last come first out."""
-        for name in reversed(mix.layers):
-            (fewer,) = self.mixes([[x for x in mix.layers if x != name]])
-            if fewer.cosine >= target:
-                mix = fewer
+        """`mix` without layers, until it misses the target without any one of those left.
+
+        Those that came last go first.
+        """
+        before = None
+        while mix != before:
+            before = mix
+            for name in reversed(before.layers):
+                (fewer,) = self.mixes([[x for x in mix.layers if x != name]])
+                if fewer.cosine >= target:
+                    mix = fewer
         return mix
