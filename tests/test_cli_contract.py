@@ -34,6 +34,7 @@ COMMANDS = (
     *("simulate", "sensitivity", "mixed", "cut", "compare", "diagnose", "report", "wk"),
     *("map", "bisect"),
     "export-onnx",
+    "bringup",
 )
 
 

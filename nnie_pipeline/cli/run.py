@@ -39,6 +39,9 @@ def command(
     lang: Annotated[str, typer.Option(help="language of the report: en or zh")] = "en",
 ) -> None:
     """Run every stage, from weights to the report; stages that are up to date are left out."""
+    from shlex import quote
+
+    from nnie_pipeline.bringup.commands import board_commands
     from nnie_pipeline.chips.chip import find_chip
     from nnie_pipeline.cli import translate
     from nnie_pipeline.cli.common import existing_file, fail, names_of
@@ -97,5 +100,8 @@ def command(
     tell(f"report:  {folder / 'report.html'}")
     tell(f"next:    copy {folder / 'mapper'} to the machine with nnie_mapper; its README.txt")
     tell("         names the commands")
+    tell(f"board:   nnie bringup {quote(str(folder))}")
+    for line in board_commands(spec.name, chosen, folder):
+        tell(f"         {line}")
     if found.failed:
         fail(f"{spec.name} is not ready for the board; see the reasons above and the report", 1)
