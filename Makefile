@@ -13,6 +13,8 @@ help:
 	@echo "     MODEL=net.prototxt WEIGHTS=net.caffemodel"
 	@echo "     IMAGES=folder  WEIGHTS=file  CHIP=hi3516dv300  OUTPUTS=tensor,tensor  ALLOW_GRAY=1"
 	@echo "     ENGINE=onnxruntime | pycaffe      SKIP=\"merge-batch-norm\" (passes left out)"
+	@echo "     COUNT=30                          of IMAGES (a folder, list.txt or video), those that differ most"
+	@echo "     MEAN_IN_NETWORK=1                 mean and scale in the network, norm_type 0 in the cfg"
 	@echo "     REPORT_LANG=en | zh               language of report.html"
 	@echo "make test                             the whole test suite"
 	@echo "make bench                            ratios against peers, bench.json"
@@ -37,7 +39,7 @@ $(VENV)/.test: $(VENV)/.run
 setup: $(VENV)/.run
 
 nnie: $(VENV)/.run
-	@$(NNIE) run $(if $(MODEL),"$(MODEL)",) $(if $(SIZE),--size "$(SIZE)",) $(if $(IMAGES),--images "$(IMAGES)",) $(if $(WEIGHTS),--weights "$(WEIGHTS)",) $(if $(OUTPUTS),--outputs "$(OUTPUTS)",) $(if $(CHIP),--chip "$(CHIP)",) $(if $(ENGINE),--engine "$(ENGINE)",) $(if $(ALLOW_GRAY),--allow-gray,) $(addprefix --skip ,$(SKIP)) $(if $(REPORT_LANG),--lang "$(REPORT_LANG)",)
+	@$(NNIE) run $(if $(MODEL),"$(MODEL)",) $(if $(SIZE),--size "$(SIZE)",) $(if $(IMAGES),--images "$(IMAGES)",) $(if $(WEIGHTS),--weights "$(WEIGHTS)",) $(if $(OUTPUTS),--outputs "$(OUTPUTS)",) $(if $(CHIP),--chip "$(CHIP)",) $(if $(ENGINE),--engine "$(ENGINE)",) $(if $(ALLOW_GRAY),--allow-gray,) $(addprefix --skip ,$(SKIP)) $(if $(COUNT),--count "$(COUNT)",) $(if $(EVERY),--every "$(EVERY)",) $(if $(MEAN_IN_NETWORK),--mean-in-network,) $(if $(REPORT_LANG),--lang "$(REPORT_LANG)",)
 
 pycaffe: $(VENV)/.run
 	@$(PIP) -e '.[pycaffe]'

@@ -111,7 +111,10 @@ def test_a_pixel_by_hand(tmp_path: Path) -> None:
 def test_the_right_cfg_is_exact(tmp_path: Path, kind: int) -> None:
     proof = prove(read_cfg(cfg(tmp_path, kind=kind)), tmp_path, (48, 60), RGB, RGB)
     assert proof.difference == 0
-    assert "RGB_order RGB and norm_type 5 give the first layer exactly" in str(proof)
+    assert (
+        "RGB_order RGB and norm_type 5 feed the first layer as the model was trained (exactly"
+        in str(proof)
+    )
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,9 @@ def test_cfg_files_of_a_folder_are_proven(tmp_path: Path) -> None:
     (tmp_path / "a.cfg").write_text(cfg(tmp_path))
     (tmp_path / "b.cfg").write_text(cfg(tmp_path))
     line = prove_folder(tmp_path, ("a", "b"), (24, 24), RGB, RGB)
-    assert line.startswith("RGB_order RGB and norm_type 5 give the first layer exactly")
+    assert line.startswith(
+        "RGB_order RGB and norm_type 5 feed the first layer as the model was trained (exactly"
+    )
     (tmp_path / "b.cfg").write_text(cfg(tmp_path, "BGR"))
     with pytest.raises(CheckError, match=r"RGB_order BGR, norm_type 5"):
         prove_folder(tmp_path, ("a", "b"), (24, 24), RGB, RGB)

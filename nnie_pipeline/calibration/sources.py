@@ -36,6 +36,19 @@ class Source:
     choice: Choice | None = None
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files that a folder, a list file or a video stands for: what a result follows from.
+
+    Raises:
+        InputError: as `opened`, without a look into pictures.
+    """
+    if path.suffix.lower() in VIDEOS and path.is_file():
+        return [path]
+    if path.suffix.lower() in LISTS and path.is_file():
+        return [path, *(x.path for x in read_list(path))]
+    return [x.path for x in find_pictures(path)]
+
+
 @contextlib.contextmanager
 def opened(
     path: Path, count: int | None = None, every: int = 25, progress: Progress | None = None

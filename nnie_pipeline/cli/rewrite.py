@@ -49,6 +49,10 @@ def command(
     scale: Annotated[
         str | None, typer.Option(help="what they are multiplied by then, in the same order")
     ] = None,
+    mean_in_network: Annotated[
+        bool,
+        typer.Option("--mean-in-network", help="what weights cannot take in becomes a first layer"),
+    ] = False,
     depthwise: Annotated[
         str, typer.Option(help="the form of depthwise layers: leave, convolution or depthwiseconv")
     ] = "leave",
@@ -87,7 +91,10 @@ def command(
         find_chip(chip).limits["group"],
         numbers_of(mean, "--mean"),
         numbers_of(scale, "--scale"),
+        "network" if mean_in_network else "all",
     )
+    if mean_in_network and not (options.mean or options.scale):
+        raise InputError("--mean-in-network needs --mean (and --scale): say what pictures enter as")
     with added_files(out, keep=[prototxt, caffemodel]) as folder:
         done = rewrite_files(
             prototxt, caffemodel, prototxt.stem, folder, chosen, default_probe(), skip or (),

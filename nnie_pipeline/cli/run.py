@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 from nnie_pipeline.cli.common import console, reported
 
 if TYPE_CHECKING:
-    from nnie_pipeline.calibration.pictures import PictureFile
+    from nnie_pipeline.calibration.sources import Source
 
 
 @reported
@@ -20,7 +21,13 @@ def command(
         str, typer.Argument(help="name in the zoo, or a spec (.yaml), .onnx or .prototxt file")
     ] = "",
     size: Annotated[str | None, typer.Option(help="640 or 480x640 (height x width)")] = None,
-    images: Annotated[Path | None, typer.Option(help="folder of your own pictures")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="your own pictures: a folder, a list (.txt) or a video")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(help="choose so many that differ (default: all; of a video 30)")
+    ] = None,
+    every: Annotated[int, typer.Option(help="of a video, look at every so many frames")] = 25,
     weights: Annotated[Path | None, typer.Option(help="your own file of the weights")] = None,
     outputs: Annotated[
         str | None, typer.Option(help="tensors to keep in place of the spec's, with commas between")
@@ -36,6 +43,9 @@ def command(
     skip: Annotated[
         list[str] | None, typer.Option(help="a pass of nnie rewrite to leave out; repeatable")
     ] = None,
+    mean_in_network: Annotated[
+        bool, typer.Option("--mean-in-network", help="norm_type 0: mean and scale in the network")
+    ] = False,
     lang: Annotated[str, typer.Option(help="language of the report: en or zh")] = "en",
 ) -> None:
     """Run every stage, from weights to the report; stages that are up to date are left out."""
@@ -74,24 +84,33 @@ def command(
     tell = partial(say.print, markup=False)
     chosen = translate.size_of(spec, size, weights, tell)
 
-    @cache
-    def pictures() -> list[PictureFile]:
-        from nnie_pipeline.calibration.pictures import find_pictures
-
-        return translate.default_pictures() if images is None else find_pictures(images)
-
     if images is not None:
-        pictures()
+        from nnie_pipeline.calibration.sources import files_of
+
+        files_of(images)
+    # Frames of a video lie in a folder of their own as long as the run lasts.
+    stack = ExitStack()
+
+    @cache
+    def source() -> Source:
+        from nnie_pipeline.calibration.sources import chosen_of, opened
+
+        if images is None:
+            return chosen_of(translate.default_pictures(), count)
+        return stack.enter_context(opened(images, count, every))
+
     folder = build / f"{spec.name}-{chosen[0]}x{chosen[1]}"
     tell(f"{spec.name} at {chosen[0]}x{chosen[1]} (height x width) in {folder}")
     if Path(model).suffix.lower() in {".onnx", ".prototxt"}:
         tell("input assumed: BGR, 0 to 255, no mean and no scale; a spec (.yaml) can say otherwise")
     job = Job(
         spec, lambda: translate.input_spec(spec), chosen, folder, chip, weights, images,
-        pictures, lambda: translate.head(spec), tell, progress_bar,
-        allow_gray, engine, passes, lang,
+        lambda: list(source().pictures), lambda: translate.head(spec), tell, progress_bar,
+        allow_gray, engine, passes, lang, mean_in_network, (count, every),
+        lambda: source().choice,
     )  # fmt: skip
-    found, worked = run_all(job)
+    with stack:
+        found, worked = run_all(job)
     if not worked:
         say.print("everything is up to date")
     say.print(f"verdict: {found.status}", style="bold")

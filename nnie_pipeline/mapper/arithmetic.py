@@ -38,8 +38,8 @@ class Proof:
     def __str__(self) -> str:
         equal = "exactly" if self.difference == 0 else f"within {self.difference:.1e}"
         return (
-            f"RGB_order {self.order} and norm_type {self.norm_type} give the first layer {equal} "
-            "what the model was trained with, on a coloured picture"
+            f"RGB_order {self.order} and norm_type {self.norm_type} feed the first layer as the "
+            f"model was trained ({equal}, on a coloured picture)"
         )
 
 

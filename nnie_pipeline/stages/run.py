@@ -16,6 +16,7 @@ from nnie_pipeline.stages.verdict import Verdict, verdict
 from nnie_pipeline.zoo.spec import Spec
 
 if TYPE_CHECKING:
+    from nnie_pipeline.calibration.choice import Choice
     from nnie_pipeline.calibration.network_input import InputSpec
     from nnie_pipeline.calibration.pictures import PictureFile
 
@@ -29,7 +30,9 @@ class Job:
 
     `say` prints a line, `bar` shows a progress bar. What costs time to import or to fetch is
     a function, called when a stage needs it. `skip` names passes that are left out, `language`
-    is the report's. Stage results are files in `folder`.
+    is the report's. With `mean_in_network` the cfg has no mean. `asked` is how many pictures to
+    choose (None: all) and every how many frames of a video, `choice` how they were chosen.
+    Stage results are files in `folder`.
     """
 
     spec: Spec
@@ -47,6 +50,9 @@ class Job:
     engine: str = "onnxruntime"
     skip: tuple[str, ...] = ()
     language: str = "en"
+    mean_in_network: bool = False
+    asked: tuple[int | None, int] = (None, 25)
+    choice: Callable[[], Choice | None] = lambda: None
 
     def path(self, *parts: str) -> Path:
         """A place in the build folder."""
@@ -96,7 +102,7 @@ def _run(job: Job, state: State, keep: Callable[[str], None]) -> bool:
     enters: dict[str, tuple[Any, ...]] = {
         "fetch": (program_key(), job.spec.source.model_dump(mode="json"), *_weights_keys(job)),
         "convert": (job.spec.model_dump(mode="json"), job.size, _images_key(job), job.engine),
-        "rewrite": job.skip,
+        "rewrite": (*job.skip, *(["mean in network"] if job.mean_in_network else [])),
         "check": (job.chip,),
         "report": (job.language,),
     }
@@ -150,6 +156,10 @@ def _weights_keys(job: Job) -> list[str]:
 
 
 def _images_key(job: Job) -> str:
+    from nnie_pipeline.calibration.sources import files_of
+
+    count, every = job.asked
+    asked = "" if count is None else f" {count} every {every}"
     if job.images is None:
-        return "default pictures"
-    return folder_key(x.path for x in job.pictures())
+        return f"default pictures{asked}"
+    return folder_key(files_of(job.images)) + asked
