@@ -359,6 +359,8 @@ def test_nnie_mixed_writes_a_network_that_is_what_it_says(
     assert record["verified"] == pytest.approx(record["chosen"]["cosine"], abs=1e-6)
     net = read_net(tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
     marked = {x.name for x in net.layers if x.name.endswith("_hp")}
+    runs = [x.split()[1] for x in done.out.splitlines() if "nnie_mapper" in x]
+    assert runs == ["net_func_mixed.cfg", "net_inst_mixed.cfg"]
     assert (
         marked == {f"{x}_hp" for x in record["chosen"]["layers"]} == set(record["marked"].values())
     )

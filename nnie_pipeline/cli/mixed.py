@@ -73,7 +73,8 @@ def command(
         say(f"  {len(mix.layers):4}  {mix.cosine:.5f}  {mix.slowdown:.2f}{mark}")
     say(f"marked _hp: {', '.join(done.layers) or 'none'}")
     say(f"from the written files: {done.verified:.5f}; {opened.out}, inside mapper/ run:")
-    for line in done.mapper.commands:
+    commands = done.mapper.commands
+    for line in [x for x in commands if "_mixed.cfg" in x] or commands:
         say(f"  {line}")
     if not done.plan.met:
         best = done.plan.chosen
