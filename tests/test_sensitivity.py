@@ -175,7 +175,11 @@ def test_two_processes_find_the_same() -> None:
         pass
 
 
-def test_a_dask_cluster_of_two_worker_processes_finds_the_same() -> None:
+def test_a_dask_cluster_of_two_worker_processes_finds_the_same(
+    on_disk: Path,
+    tmp_path: Path,
+    cli: Cli,  # noqa: F811
+) -> None:
     distributed = pytest.importorskip("distributed")
     study, feeds = example()
     expected = study_of(study, feeds)
@@ -186,8 +190,14 @@ def test_a_dask_cluster_of_two_worker_processes_finds_the_same() -> None:
         assert place[1] == 2
         assert len(set(results(_process, range(40), place))) == 2
         found = study_of(study, feeds, place)
+        words = ("sensitivity", *arguments(on_disk), "--pictures", "2")
+        there = ("--scheduler", local.scheduler_address, "--out", tmp_path / "there")
+        assert cli(*words, *there).status == 0
     assert found.layers == expected.layers
     assert found.everything == expected.everything
+    assert cli(*words, "--out", tmp_path / "here").status == 0
+    rows = [json.loads((tmp_path / x / "sensitivity.json").read_text()) for x in ("here", "there")]
+    assert rows[0]["layers"] == rows[1]["layers"]
 
 
 def _process(_: int) -> int:
