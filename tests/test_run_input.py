@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -18,6 +19,7 @@ from nnie_pipeline.engine.onnxruntime_engine import Session
 from nnie_pipeline.mapper.cfg import read_cfg
 from tests.builds import Cli, here, pictures
 from tests.caffe_nets import conv, header, layer, random_net, save
+from tests.test_calibration_choice import scene
 from tests.tiny_models import save as save_onnx
 from tests.tiny_models import two_convolutions
 
@@ -37,9 +39,10 @@ def spec_of(folder: Path, **of_input: object) -> Path:
     return path
 
 
-def run(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Path:
     monkeypatch.chdir(folder)
-    ran = cli("run", "mine.yaml", "--size", "32", "--images", "pics", "--build", "build")
+    words = ("--size", "32", "--images", "pics", "--build", "build")
+    ran = cli("run", "mine.yaml", *words, *options)
     assert ran.status == 0, ran
     return folder / "build" / "mine-32x32"
 
@@ -161,3 +164,92 @@ def test_options_that_cannot_be(options: tuple[str, str], said: str, tmp_path: P
     assert ran.status == 2
     assert said in ran.error
     assert not (tmp_path / "out").exists()
+
+
+def test_mean_and_scale_in_the_network(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first convolution has pads: a Bias layer takes the mean away, the cfg says nothing."""
+    two_convolutions(tmp_path / "tiny.onnx")
+    pictures(tmp_path / "pics")
+    spec_of(tmp_path)
+    build = run(cli, tmp_path, monkeypatch, "--mean-in-network")
+    record = json.loads((build / "rewrite/rewrite.json").read_text())
+    assert record["input"] == {"mean": [0, 0, 0], "scale": [1, 1, 1]}
+    for path in (build / "mapper").glob("*.cfg"):
+        cfg = read_cfg(path.read_text())
+        assert (cfg.get("norm_type"), cfg.get("mean_file")) == ("0", "null")
+        assert cfg.get("data_scale") is None
+    net = read_net(build / "rewrite/mine.prototxt", build / "rewrite/mine.caffemodel")
+    assert [x.type for x in net.layers][:2] == ["Bias", "Convolution"]
+    blob = load_input(build / "calibration", -1)
+    assert set(np.unique(blob)) <= set(range(256))
+    found = Session(net).run({next(iter(net.inputs)): blob})[net.outputs[0]]
+    session = onnxruntime.InferenceSession(str(tmp_path / "tiny.onnx"))
+    mean, scale = (np.array(x, np.float32).reshape(1, 3, 1, 1) for x in (MEAN, SCALE))
+    expected = session.run(["out"], {"data": (blob - mean) * scale})[0]
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    embeddings = json.loads((build / "evaluate/evaluate.json").read_text())["embeddings"]
+    assert min(x["cosines"]["float"] for x in embeddings) > 0.9999
+
+
+def test_a_choice_of_a_video(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_convolutions(tmp_path / "tiny.onnx")
+    spec_of(tmp_path)
+    writer = cv2.VideoWriter(
+        str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (160, 90)
+    )
+    for number in range(40):
+        writer.write(scene(number // 10) if number else np.zeros((90, 160, 3), np.uint8))
+    writer.release()
+    monkeypatch.chdir(tmp_path)
+    words = ("run", "mine.yaml", "--size", "32", "--images", "film.avi", "--count", "3",
+             "--every", "5", "--build", "build")  # fmt: skip
+    ran = cli(*words)
+    assert ran.status == 0, ran
+    record = read_set(tmp_path / "build/mine-32x32/calibration")
+    assert len(record.pictures) == 3
+    assert record.choice is not None
+    assert (record.choice.found, record.choice.wanted) == (8, 3)
+    assert record.choice.dropped[0].reason.startswith("black")
+    assert "RGB_order RGB and norm_type 2 feed the first layer as the model was trained" in ran.out
+    assert "everything is up to date" in cli(*words).out
+    again = cli(*words[:-3], "4", "--build", "build")
+    assert "everything is up to date" not in again.out
+
+
+def test_a_network_that_begins_with_its_normalisation(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [
+        helper.make_node("Sub", ["data", "m"], ["s"], "minus"),
+        helper.make_node("Conv", ["s", "w"], ["out"], "conv"),
+    ]
+    save_onnx(tmp_path / "tiny.onnx", nodes, {"m": (1, 3, 1, 1), "w": (4, 3, 3, 3)})
+    model = onnx.load(tmp_path / "tiny.onnx")
+    for tensor in model.graph.initializer:
+        if tensor.name == "m":
+            tensor.raw_data = np.array([104, 117, 123], np.float32).tobytes()
+    onnx.save(model, tmp_path / "tiny.onnx")
+    pictures(tmp_path / "pics")
+    spec_of(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    words = ("--size", "32", "--images", "pics", "--build", "build")
+    ran = cli("run", "mine.yaml", *words)
+    assert "double normalisation: the network begins with s, which is" in ran.out, ran
+    assert "(x - [104, 117, 123]) * [1], and (pixel - [10, 20, 30])" in ran.out
+    spec_of(tmp_path, mean=0, scale=1)
+    assert "double normalisation" not in cli("run", "mine.yaml", *words).out
+
+
+def test_a_cfg_that_says_something_else_fails_the_stage(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_convolutions(tmp_path / "tiny.onnx")
+    pictures(tmp_path / "pics")
+    spec_of(tmp_path)
+    monkeypatch.setattr("nnie_pipeline.mapper.folder._rgb_order", lambda _: "BGR")
+    monkeypatch.chdir(tmp_path)
+    ran = cli("run", "mine.yaml", "--size", "32", "--images", "pics", "--build", "build")
+    assert ran.status == 1
+    assert "the cfg (RGB_order BGR, norm_type 2) makes" in ran.error

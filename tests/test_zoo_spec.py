@@ -257,3 +257,13 @@ def test_a_spec_does_not_change() -> None:
         spec.name = "other"  # type: ignore[misc]
     assert isinstance(hash(spec), int)
     assert spec == Spec.model_validate(spec.model_dump())
+
+
+def test_a_spec_may_crop(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\nlicence: MIT\nsource: {kind: given, hint: mine}\n"
+        "input: {geometry: crop, anchor: centre}\n"
+    )
+    read = load_spec(str(path)).input
+    assert (read.geometry, read.anchor) == ("crop", "centre")

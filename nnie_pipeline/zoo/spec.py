@@ -38,13 +38,14 @@ class Input(Model):
     the network was trained with; one number in the YAML stands for all channels.
 
     `geometry`: "letterbox" keeps the picture's shape and fills the rest with `fill` (U8;
-    `anchor` says where the picture lies), "stretch" fills the size without keeping it.
+    `anchor` says where the picture lies), "stretch" fills the size without keeping it, "crop"
+    fills it with the largest part of its shape, taken at `anchor`.
     """
 
     colour: Literal["BGR", "RGB", "GRAY"] = "BGR"
     mean: tuple[float, ...] = Field(default=(0.0,), validate_default=True)
     scale: tuple[float, ...] = Field(default=(1.0,), validate_default=True)
-    geometry: Literal["letterbox", "stretch"] = "letterbox"
+    geometry: Literal["letterbox", "stretch", "crop"] = "letterbox"
     anchor: Literal["top-left", "centre"] = "top-left"
     fill: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
         default=(0,), validate_default=True
