@@ -4,7 +4,7 @@ VENV   := .venv
 NNIE   := $(VENV)/bin/nnie
 PIP    := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: nnie test lint bench setup pycaffe clean help
+.PHONY: nnie test lint bench docs setup pycaffe clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "     REPORT_LANG=en | zh               language of report.html"
 	@echo "make test                             the whole test suite"
 	@echo "make bench                            ratios against peers, bench.json"
+	@echo "make docs                             the documentation as a site, build/site/index.html"
 	@echo "make pycaffe                          build real Caffe as a second engine (some minutes, once)"
 
 $(VENV)/bin/python:
@@ -55,6 +56,11 @@ test: lint
 
 bench: $(VENV)/.test
 	@$(VENV)/bin/python -m tests.bench
+
+docs: $(VENV)/.run
+	@$(PIP) -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "documentation: build/site/index.html"
 
 clean:
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
