@@ -144,14 +144,121 @@ def test_a_set_of_another_size_is_refused(
     assert not (tmp_path / "mapper").exists()
 
 
-def test_two_inputs_are_refused(tmp_path: Path, net: tuple[Path, Path]) -> None:
-    net[0].write_text(
-        'input: "a" input_shape { dim: 1 dim: 3 dim: 32 dim: 64 }\n'
-        'input: "b" input_shape { dim: 1 dim: 3 dim: 32 dim: 64 }\n'
-        'layer { name: "s" type: "Eltwise" bottom: "a" bottom: "b" top: "out" }\n'
-    )
-    with pytest.raises(InputError, match=r"has 2 inputs \(a, b\)"):
+TWO_INPUTS = (
+    'input: "a" input_shape { dim: 1 dim: 3 dim: 32 dim: 64 }\n'
+    'input: "b" input_shape { dim: 1 dim: 2 dim: 3 dim: 1 }\n'
+    'layer { name: "one" type: "ReLU" bottom: "a" top: "c" }\n'
+    'layer { name: "two_hp" type: "ReLU" bottom: "b" top: "d" }\n'
+)
+
+
+def test_every_input_has_its_own_data(tmp_path: Path, net: tuple[Path, Path]) -> None:
+    net[0].write_text(TWO_INPUTS)
+    text = tmp_path / "tensors.txt"
+    text.write_text("1,2,3 4 5 -6e-1\n1 2 3 4 5 6\n")
+    out = tmp_path / "mapper"
+    result = write_mapper_folder(*net, [calibrated(tmp_path), text], out, "two")
+    assert result.runs[-2:] == ("two_func_mixed", "two_inst_mixed")  # a layer is marked _hp
+    cfg = read_cfg((out / "two_inst_mixed.cfg").read_text())
+    assert cfg.get("compile_mode") == "2"
+    assert cfg.inputs() == [
+        {"image_list": "./input1/image_list.txt", "image_type": "1", "norm_type": "5",
+         "mean_file": "./input1/mean.txt"},
+        {"image_list": "./input2/input.txt", "image_type": "0", "norm_type": "0",
+         "mean_file": "null"},
+    ]  # fmt: skip
+    names = (out / "input1" / "image_list.txt").read_text().splitlines()
+    assert len(names) == 3
+    assert all((out / x).is_file() for x in names)
+    assert (out / "input2" / "input.txt").read_text() == text.read_text()
+    readme = (out / "README.txt").read_text()
+    assert "input2/input.txt" in readme
+    assert "input1/pictures/002_bild_2_e.bmp" in readme
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no tensor"),
+        ("1 2 3 4 5\n", "tensor 1 has 5 numbers, the network's input 6"),
+        ("1 2 3 4 5 6\n1 2 3 4 5 x\n", "tensor 2: could not convert"),
+        ("1 2 3 4 5 nan\n", "not finite"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(
+    tmp_path: Path, net: tuple[Path, Path], text: str, message: str
+) -> None:
+    net[0].write_text(TWO_INPUTS)
+    (tmp_path / "t.txt").write_text(text)
+    with pytest.raises(InputError, match=message):
+        write_mapper_folder(*net, [calibrated(tmp_path), tmp_path / "t.txt"], tmp_path / "mapper")
+    assert not (tmp_path / "mapper").exists()
+
+
+def test_too_few_inputs_are_refused(tmp_path: Path, net: tuple[Path, Path]) -> None:
+    net[0].write_text(TWO_INPUTS)
+    with pytest.raises(
+        InputError, match=r"has 2 inputs \(a, b\); give --calibration once for each"
+    ):
         write_mapper_folder(*net, calibrated(tmp_path), tmp_path / "mapper")
+
+
+def test_tops_of_custom_layers_are_inputs_of_the_cfg(
+    tmp_path: Path, net: tuple[Path, Path]
+) -> None:
+    network(net[0])
+    net[0].write_text(
+        net[0].read_text()
+        + 'layer { name: "mine" type: "Custom" bottom: "out" top: "t1" top: "t2"\n'
+        "  custom_param { shape { dim: 1 dim: 2 } shape { dim: 1 dim: 3 } } }\n"
+        'layer { name: "end" type: "ReLU" bottom: "t1" top: "e" }\n'
+    )
+    texts = [tmp_path / "t1.txt", tmp_path / "t2.txt"]
+    for text, numbers in zip(texts, ("1 2\n", "1 2 3\n"), strict=True):
+        text.write_text(numbers)
+    write_mapper_folder(*net, [calibrated(tmp_path), *texts], tmp_path / "mapper", "c")
+    cfg = read_cfg((tmp_path / "mapper" / "c_inst_8bit.cfg").read_text())
+    assert [x["image_type"] for x in cfg.inputs()] == ["1", "0", "0"]
+
+
+def test_yuv_is_written_and_needs_an_even_size(tmp_path: Path, net: tuple[Path, Path]) -> None:
+    out = tmp_path / "mapper"
+    write_mapper_folder(*net, calibrated(tmp_path), out, "y", image_type=3)
+    cfg = read_cfg((out / "y_inst_8bit.cfg").read_text())
+    assert (cfg.get("image_type"), cfg.get("norm_type"), cfg.get("RGB_order")) == ("3", "5", "RGB")
+    assert "YUV420SP, V before U" in (out / "README.txt").read_text()
+    with pytest.raises(InputError, match="image_type 0: pictures are 1"):
+        write_mapper_folder(*net, calibrated(tmp_path), out, "y", image_type=0)
+
+
+def test_options_are_set_and_their_files_copied(tmp_path: Path, net: tuple[Path, Path]) -> None:
+    clips = tmp_path / "Größe.json"
+    clips.write_text("{}")
+    out = tmp_path / "mapper"
+    given = {"batch_num": "16", "internal_stride": "32", "gfpq_param_file": str(clips)}
+    write_mapper_folder(*net, calibrated(tmp_path), out, "o", settings=given)
+    cfg = read_cfg((out / "o_inst_8bit.cfg").read_text())
+    assert (cfg.get("batch_num"), cfg.get("internal_stride")) == ("16", "32")
+    assert cfg.get("gfpq_param_file") == "./gfpq_param_file.json"
+    assert (out / "gfpq_param_file.json").read_text() == "{}"
+    for settings, message in (
+        ({"batch_num": "257"}, "it can be 0 to 256"),
+        ({"compile_mode": "1"}, "cannot be set here"),
+        ({"nothing": "1"}, "cannot be set here"),
+        ({"gfpq_param_file": "no.json"}, "cannot read no.json"),
+    ):
+        with pytest.raises(InputError, match=message):
+            write_mapper_folder(*net, calibrated(tmp_path), out, "o", settings=settings)
+
+
+def test_the_chip_names_the_mapper(tmp_path: Path, net: tuple[Path, Path]) -> None:
+    result = write_mapper_folder(
+        *net, calibrated(tmp_path), tmp_path / "mapper", "old", chip="hi3559av100"
+    )
+    assert result.commands[-1] == "nnie_mapper_11 old_inst_16bit.cfg"
+    assert "nnie_mapper_11 is the mapper of NNIE 1.1" in (
+        tmp_path / "mapper" / "README.txt"
+    ).read_text()  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["", "größe", "a b", "../x", "-x", "x" * 81, "a\n"])

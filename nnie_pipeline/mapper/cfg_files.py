@@ -1,0 +1,182 @@
+"""What is wrong with the files that a cfg names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from nnie_pipeline.caffe.caffe_pb2 import BlobProto
+from nnie_pipeline.errors import InputError
+from nnie_pipeline.mapper.cfg import Cfg, Entry
+from nnie_pipeline.mapper.cfg_rules import MEAN_TYPES, CfgFinding
+from nnie_pipeline.mapper.options import UNUSED_MEANS, options
+
+PICTURE_SUFFIXES = frozenset(
+    {".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".webp", ".pbm", ".pgm", ".ppm",
+     ".sr", ".ras", ".tiff", ".tif"}
+)  # fmt: skip
+"""Pictures that the mapper reads (HiSVP development guide, image_list); capitals too."""
+
+_FEWEST = 20
+_SHOWN = 3
+_LARGEST_LIST = 16 << 20
+_LARGEST_MEAN = 256 << 20
+_MOST_MEANS = 1024
+
+
+def file_findings(cfg: Cfg, home: Path) -> Iterator[CfgFinding]:
+    """Findings on the files of `cfg`, whose relative paths start in `home`."""
+    for entry in cfg.entries:
+        option = options().get(entry.key)
+        if option is None or not entry.value:
+            continue
+        if option.kind == "output":
+            yield from _place_of_results(entry, home)
+        elif option.kind in ("file", "list"):
+            yield from _there(entry, home)
+    for number, group in enumerate(cfg.inputs()):
+        entries = {
+            key: [x for x in cfg.entries if x.key == key][number : number + 1] for key in group
+        }
+        for entry in entries.get("image_list", []):
+            if group.get("image_type") in ("1", "3", "5") and _is_file(home, entry.value):
+                yield from _pictures(entry, home)
+        norm = group.get("norm_type", "")
+        for entry in entries.get("mean_file", []):
+            if norm in MEAN_TYPES and entry.value.lower() not in UNUSED_MEANS:
+                found = list(_there(entry, home))
+                yield from found or _means(entry, home, norm)
+
+
+def read_means(home: Path, value: str) -> list[float] | None:
+    """The numbers of a mean file for norm_type 2 and 5, one a line; None if it is none."""
+    path = home / value
+    try:
+        if path.stat().st_size > _LARGEST_LIST:
+            return None
+        return [float(x) for x in path.read_text(encoding="ascii").split()][:_MOST_MEANS]
+    except (OSError, UnicodeDecodeError, ValueError):
+        return None
+
+
+def list_lines(home: Path, value: str) -> list[str]:
+    """The lines of a list of pictures that are not empty.
+
+    Raises:
+        InputError: it cannot be read, or is too large for a list.
+    """
+    path = home / value
+    try:
+        if path.stat().st_size > _LARGEST_LIST:
+            raise InputError("is larger than a list of pictures; is it a file of tensors?")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError("is no text file") from error
+    return [x for x in map(str.strip, text.splitlines()) if x]
+
+
+def _is_file(home: Path, value: str) -> bool:
+    try:
+        return (home / value).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _there(entry: Entry, home: Path) -> Iterator[CfgFinding]:
+    if _is_file(home, entry.value):
+        return
+    try:
+        found = "a folder" if (home / entry.value).is_dir() else "nothing"
+    except (OSError, ValueError):
+        found = "nothing"
+    yield CfgFinding(
+        entry.line, entry.key, "error", f"{entry.value[:200]}: found {found} there, from {home}",
+        "name a file, or say with --from in which folder the mapper will run",
+    )  # fmt: skip
+
+
+def _place_of_results(entry: Entry, home: Path) -> Iterator[CfgFinding]:
+    folder = (home / entry.value).parent
+    if not folder.is_dir():
+        yield CfgFinding(
+            entry.line, entry.key, "warning", f"the folder {folder} of the .wk is not there",
+            "make it before the mapper runs",
+        )  # fmt: skip
+
+
+def _pictures(entry: Entry, home: Path) -> Iterator[CfgFinding]:
+    try:
+        lines = list_lines(home, entry.value)
+    except InputError as error:
+        yield CfgFinding(entry.line, entry.key, "error", f"{entry.value} {error}", "name a list")
+        return
+    if not lines:
+        yield CfgFinding(
+            entry.line, entry.key, "error", f"{entry.value} names no picture",
+            "write the path of a picture in each line",
+        )  # fmt: skip
+        return
+    for what, bad, fix in (
+        ("not there", [x for x in lines if not _is_file(home, x)],
+         f"paths start where the mapper runs, here {home}"),
+        ("not in ASCII", [x for x in lines if not x.isascii()], "rename them with A-Z a-z 0-9 _"),
+        ("no pictures by their names",
+         [x for x in lines if Path(x).suffix.lower() not in PICTURE_SUFFIXES],
+         f"the mapper reads {' '.join(sorted(PICTURE_SUFFIXES))}"),
+    ):  # fmt: skip
+        if bad:
+            yield CfgFinding(
+                entry.line, entry.key, "error",
+                f"{len(bad)} of {len(lines)} entries of {entry.value} are {what}: {_some(bad)}",
+                fix,
+            )  # fmt: skip
+    if len(lines) < _FEWEST:
+        yield CfgFinding(
+            entry.line, entry.key, "hint", f"{entry.value} names {len(lines)} pictures",
+            "the guide advises 20 to 50 typical ones",
+        )  # fmt: skip
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(x[:100] for x in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+def _means(entry: Entry, home: Path, norm: str) -> Iterator[CfgFinding]:
+    path = home / entry.value
+    if MEAN_TYPES[norm] == "text":
+        means = read_means(home, entry.value)
+        if not means:
+            yield CfgFinding(
+                entry.line, entry.key, "error", f"{entry.value} is no list of numbers",
+                "write one number a line and channel, nothing else",
+            )  # fmt: skip
+        elif not all(0 <= x <= 255 for x in means):
+            yield CfgFinding(
+                entry.line, entry.key, "warning",
+                f"{entry.value} has means outside of 0 to 255, the range of pixels",
+                "write the mean of the pixels, not divided by 255",
+            )  # fmt: skip
+        elif any(means) and all(x <= 1 for x in means):
+            yield CfgFinding(
+                entry.line, entry.key, "warning",
+                f"{entry.value} has means of at most 1, but pixels go from 0 to 255: the mean is "
+                "subtracted before data_scale multiplies",
+                "multiply the means by 255",
+            )  # fmt: skip
+        return
+    try:
+        if path.stat().st_size > _LARGEST_MEAN:
+            raise DecodeError("too large")
+        blob = BlobProto.FromString(path.read_bytes())
+    except (OSError, DecodeError):
+        blob = BlobProto()
+    if not blob.data and not blob.double_data:
+        yield CfgFinding(
+            entry.line, entry.key, "error", f"{entry.value} is no .binaryproto with a mean picture",
+            "make it with Caffe's compute_image_mean",
+        )  # fmt: skip
