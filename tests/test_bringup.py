@@ -173,6 +173,14 @@ def test_the_commands_for_the_board(kit_run: tuple[Path, Ran], small_build: Buil
     ]
 
 
+def test_make_nnie_names_the_commands(small_build: Build) -> None:
+    folder = small_build.folder
+    lines = [x.strip() for x in small_build.ran.out.splitlines()]
+    first = lines.index(f"board:   nnie bringup {folder}")
+    assert lines[first + 1].startswith(f"scp {folder / 'bringup.tar.gz'} {folder / 'mapper'}/")
+    assert lines[first + 4] == f"python3 {folder}/bringup/check.py {folder}/pulled"
+
+
 def test_a_network_without_a_head(tiny: Path, cli: Cli) -> None:
     """tiny.onnx names no head: no decoder, but a header, and check.py."""
     folder = next((tiny / "build").glob("tiny-*"))

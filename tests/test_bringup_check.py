@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -316,6 +317,19 @@ def test_a_damaged_kit(own_kit: Path, tmp_path: Path, damage: str) -> None:
     ran = check(own_kit, pulled)
     assert (ran.status, ran.out) == (2, ""), ran
     assert "kit.json is damaged; unpack the kit again" in ran.err
+
+
+def test_it_needs_nothing_but_an_old_python(kit: Path) -> None:
+    tree = ast.parse((kit / "check.py").read_text(encoding="utf-8"), feature_version=(3, 7))
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {x.name for x in node.names}
+        if isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    assert {x.partition(".")[0] for x in names} <= sys.stdlib_module_names
+    keywords = {x.arg for x in ast.walk(tree) if isinstance(x, ast.keyword)}
+    assert "strict" not in keywords  # of zip: Python 3.10
 
 
 def test_checking_writes_nothing(own_kit: Path, tmp_path: Path) -> None:

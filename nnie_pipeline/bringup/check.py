@@ -64,7 +64,7 @@ class Distance(NamedTuple):
 class Loaded(NamedTuple):
     """The words of an output, and a remark on the file."""
 
-    words: list[int]
+    words: array.array[int]
     note: str
 
 
@@ -74,8 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("pulled", help="folder with one folder a picture, or one picture's files")
     parser.add_argument("--picture", help="the picture, where its files lie in PULLED itself")
     parser.add_argument("--bits", choices=("8", "16"), help="what the .wk was compiled for")
-    parser.add_argument("--map", help='a file of lines "LAYER OUTPUT"')
-    parser.add_argument("--dot", help="cnn_net_tree.dot of the mapper")
+    names = parser.add_mutually_exclusive_group()
+    names.add_argument("--map", help='a file of lines "LAYER OUTPUT"')
+    names.add_argument("--dot", help="cnn_net_tree.dot of the mapper")
     options = parser.parse_args(arguments)
     try:
         kit = read_kit(os.path.dirname(os.path.abspath(__file__)))
@@ -158,7 +159,7 @@ def one_output(
 
 
 def cause(
-    kit: dict[str, Any], picture: str, run: str, number: int, words: list[int], limit: float
+    kit: dict[str, Any], picture: str, run: str, number: int, words: array.array[int], limit: float
 ) -> str:
     """What a board's output looks like, where it fits no golden one."""
     if not any(words):
@@ -178,8 +179,8 @@ def cause(
             found = distance(words, golden_words(kit, name, run, number))
             if found.length <= kit["limits"][name][run][number]["limit"]:
                 return f"it is what picture {name} gives"
-    swapped = [(x & 0xFFFFFFFF).to_bytes(4, "little") for x in words]
-    turned = [int.from_bytes(x, "big", signed=True) for x in swapped]
+    turned = words[:]
+    turned.byteswap()
     if distance(turned, golden_words(kit, picture, run, number)).length <= limit:
         return "its bytes are in the other order: write the words as %08x of int32"
     return "input (planes B,G,R without padding, stride), normalisation (none on the CPU) or cache"
@@ -314,7 +315,7 @@ def load_outputs(
 
 
 def by_size(
-    folder: str, outputs: list[dict[str, Any]], texts: list[list[int]]
+    folder: str, outputs: list[dict[str, Any]], texts: list[array.array[int]]
 ) -> dict[int, Loaded]:
     """The k-th file of a size is the k-th output of that size."""
     if len(texts) != len(outputs):
@@ -339,13 +340,15 @@ def by_size(
     raise UnfitError(f"{folder} holds files of {sizes} words; the outputs have {counts}")
 
 
-def unpadded(words: list[int], output: dict[str, Any], alignment: int) -> Loaded:
+def unpadded(words: array.array[int], output: dict[str, Any], alignment: int) -> Loaded:
     """The words of an output without the padding of its rows."""
     width = output["width"]
     row = padded(width, alignment)
     if row == width:
         return Loaded(words, "")
-    kept = [x for i in range(0, len(words), row) for x in words[i : i + width]]
+    kept: array.array[int] = array.array("i")
+    for start in range(0, len(words), row):
+        kept.extend(words[start : start + width])
     return Loaded(kept, f"its rows are padded to {alignment} bytes")
 
 
@@ -356,11 +359,11 @@ def padded_count(output: dict[str, Any], alignment: int) -> int:
 
 
 def padded(width: int, alignment: int) -> int:
-    """Words from one row of `width` words to the next, rows aligned to so many bytes."""
+    """array.array[int] from one row of `width` words to the next, rows aligned to so many bytes."""
     return -(-width * 4 // alignment) * alignment // 4
 
 
-def read_words(path: str, largest: int) -> list[int]:
+def read_words(path: str, largest: int) -> array.array[int]:
     """The int32 words of a file of the SDK's sample."""
     data = read(path, largest)
     tokens = data.split()
@@ -368,16 +371,18 @@ def read_words(path: str, largest: int) -> list[int]:
         raise UnfitError(f"{path} is empty")
     try:
         if all(len(x) == 8 for x in tokens):
-            words = array.array("i", bytes.fromhex(b"".join(tokens).decode("ascii")))
+            words: array.array[int] = array.array(
+                "i", bytes.fromhex(b"".join(tokens).decode("ascii"))
+            )
             if sys.byteorder == "little":
                 words.byteswap()
-            return words.tolist()
+            return words
         found = [int(x, 16) for x in tokens if re.fullmatch(rb"(0[xX])?[0-9a-fA-F]{1,8}", x)]
     except ValueError:
         found = []
     if len(found) != len(tokens):
         raise UnfitError(f"{path} holds more than hexadecimal numbers of up to 8 digits")
-    return [x - (1 << 32) if x >> 31 else x for x in found]
+    return array.array("i", [x - (1 << 32) if x >> 31 else x for x in found])
 
 
 def read(path: str, largest: int) -> bytes:
@@ -427,7 +432,7 @@ def read_kit(folder: str) -> dict[str, Any]:
     return kit
 
 
-def golden_words(kit: dict[str, Any], picture: str, run: str, number: int) -> list[int]:
+def golden_words(kit: dict[str, Any], picture: str, run: str, number: int) -> array.array[int]:
     """The golden words of an output."""
     key = (picture, run, number)
     if key not in kit["read"]:
@@ -437,7 +442,7 @@ def golden_words(kit: dict[str, Any], picture: str, run: str, number: int) -> li
         if len(words) != output["count"]:
             raise UnfitError(f"{path} is damaged; unpack the kit again")
         kit["read"][key] = words
-    found: list[int] = kit["read"][key]
+    found: array.array[int] = kit["read"][key]
     return found
 
 

@@ -25,6 +25,11 @@ if [ -z "$index" ]; then
     echo "run_on_board: $sample lists no Segnet sample; give its number as the third word" >&2
     exit 2
 fi
+# A link, or a copy where the file system has none.
+place() {
+    ln -s "$1" "$2" 2>/dev/null || cp "$1" "$2"
+}
+
 failed=0
 for input in "$kit"/inputs/*; do
     name=$(basename "$input")
@@ -32,8 +37,8 @@ for input in "$kit"/inputs/*; do
     out=$kit/pulled/$name
     rm -rf "$out"
     mkdir -p "$out/data/nnie_image/rgb_planar" "$out/data/nnie_model/segmentation"
-    ln -s "$input" "$out/data/nnie_image/rgb_planar/segnet_image_224x224.bgr"
-    ln -s "$model" "$out/data/nnie_model/segmentation/inst_segnet_cycle.wk"
+    place "$input" "$out/data/nnie_image/rgb_planar/segnet_image_224x224.bgr"
+    place "$model" "$out/data/nnie_model/segmentation/inst_segnet_cycle.wk"
     (cd "$out" && "$sample" "$index" </dev/null >sample.log 2>&1)
     rm -rf "$out/data"
     count=$(ls "$out" | grep -c '^seg.*\.hex$')
