@@ -550,8 +550,11 @@ def test_every_sentence_is_used_and_every_used_one_is_there() -> None:
     room = Path(page.__file__).parent
     sources = [*room.rglob("*.html"), *room.rglob("*.py")]
     code = "\n".join(x.read_text(encoding="utf-8") for x in sources)
-    literal = set(re.findall(r"""\bt\(\s*f?["']([\w.]+)["']""", code))
-    started = set(re.findall(r"""\bt\(\s*f?["'](\w+\.\w*)(?:["'] ~|\{)""", code))
+    code += (room.parent / "stages" / "verdict.py").read_text(encoding="utf-8")
+    literal = set(re.findall(r"""\bt(?:\.plain)?\(\s*f?["']([\w.]+)["']""", code))
+    started = set(re.findall(r"""\bt(?:\.plain)?\(\s*f?["'](\w+\.\w*)(?:["'] ~|\{)""", code))
+    # Words that the page's script asks for, and the two ways to say a run in a reason.
+    literal |= {f"drawing.{x}" for x in drawing.WORDS} | {"reasons.float", "reasons.bits"}
     sentences = Texts("en").sentences
     titles = {f"{name}.title" for name, _ in page.SECTIONS}
     assert literal - started <= set(sentences)

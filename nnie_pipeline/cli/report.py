@@ -24,6 +24,6 @@ def command(
     check_language(lang)
     if not (build / "check" / "check.json").is_file():
         raise InputError(f"{build} is no build; give the folder that nnie run wrote: MODEL-HxW")
-    found = read_verdict(build)
+    found = read_verdict(build, lang)
     write_report(build, found.status, found.reasons, lang)
     console().print(f"report: {build / 'report.html'}", markup=False)

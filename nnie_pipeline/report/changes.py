@@ -21,9 +21,11 @@ def _head(name: str, record: dict[str, Any]) -> Iterator[str]:
     yield f"- layers: {record['layers_before']} before, {record['layers']} after"
     yield f"- order of the layers: {_plain(record['order'])}. {record['order_note']}"
     yield f"- outputs, in this order: {', '.join(map(_plain, record['outputs']))}"
+    passes = any(x["changed"] for x in record["passes"])
     yield (
-        f"- compared on the picture {_plain(record['picture'])}, after every pass that changed "
-        "something"
+        f"- compared on the picture {_plain(record['picture'])}: the written files with those "
+        f"given, difference {exponent(record['files_difference'])}"
+        f"{'; and after every pass that changed something' if passes else ''}"
     )
     yield f"- tolerance: {record['tolerance_note']}"
     yield from (f"- on reading: {_plain(x)}" for x in record["reading"])

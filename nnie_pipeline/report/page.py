@@ -124,13 +124,19 @@ def _head(build: Build, t: Texts, status: str) -> dict[str, Any]:
     heading = t("page.untitled") if isinstance(fetched, Missing) else fetched.name
     return {
         "heading": heading,
-        "title": t("page.title", name=heading, status=status),
+        "title": t("page.title", name=heading, status=_status(status, t)),
         "summary": "" if isinstance(fetched, Missing) else fetched.summary,
         "chip": "" if isinstance(checked, Missing) else checked.chip,
         "size": ""
         if isinstance(calibrated, Missing)
         else t("page.size", height=calibrated.height, width=calibrated.width),
     }
+
+
+def _status(status: str, t: Texts) -> str:
+    """The status in the page's language; one that is not known stays as it is."""
+    keys = {"ready": "ready", "ready with warnings": "warnings", "not ready": "not_ready"}
+    return t(f"verdict.{keys[status]}") if status in keys else status
 
 
 def _environment(t: Texts) -> jinja2.Environment:

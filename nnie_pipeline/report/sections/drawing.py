@@ -23,10 +23,11 @@ _WIDTH, _LINE, _PAD, _INPUT = 232.0, 19.0, 3.0, 24.0
 _LONGEST = 25
 _FORMATS = {"8": {"steps": 16, "top": 127}, "16": {"steps": 128, "top": 1407}}
 
-_WORDS = (
+WORDS = (
     "shape_in", "shape_out", "detail", "cosine", "values", "output", "input", "axis", "positive",
     "levels", "inside", "end", "operation", "histogram",
 )  # fmt: skip
+"""Texts that the page's script needs."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _data(
         "layers": [_layer(i, x, network, number, found) for i, x in enumerate(network.layers)],
         "values": [_value(network.values[x], x) for x in names],
         "readers": _readers(network, number),
-        "words": {x: str(t(f"drawing.{x}")) for x in _WORDS},
+        "words": {x: str(t(f"drawing.{x}")) for x in WORDS},
     }
 
 

@@ -39,3 +39,7 @@ class Texts:
             KeyError: no such sentence, or a value that it wants is not given.
         """
         return Markup(self.sentences[key]).format(**values)
+
+    def plain(self, key: str, **values: object) -> str:
+        """The sentence with its values put in, not escaped: for a terminal, or to be escaped."""
+        return self.sentences[key].format(**values)
