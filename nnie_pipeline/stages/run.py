@@ -128,12 +128,12 @@ def _run(job: Job, state: State, keep: Callable[[str], None]) -> bool:
     return worked
 
 
-def read_verdict(folder: Path) -> Verdict:
-    """The verdict on the build in `folder`."""
+def read_verdict(folder: Path, language: str = "en") -> Verdict:
+    """The verdict on the build in `folder`, with reasons in `language`."""
     findings = files.read_json(folder / "check" / "check.json", "the findings")["findings"]
     evaluation = folder / "evaluate" / "evaluate.json"
     found = files.read_json(evaluation, "the evaluation") if evaluation.exists() else None
-    return verdict(findings, found)
+    return verdict(findings, found, language)
 
 
 def _written(place: Path) -> list[Path]:

@@ -293,7 +293,7 @@ def _moved(differences: list[dict[str, Any]]) -> str:
 
 
 def _report(job: Job) -> str:
-    found = read_verdict(job.folder)
+    found = read_verdict(job.folder, job.language)
     write_report(job.folder, found.status, found.reasons, job.language)
     return str(job.path("report.html"))
 
