@@ -233,3 +233,26 @@ def test_wrong_numbers_and_changed_pictures_are_named(
 )  # fmt: skip
 def test_ascii_names(text: str, name: str) -> None:
     assert ascii_name(text) == name
+
+
+@pytest.mark.parametrize("anchor", ["top-left", "centre"])
+@pytest.mark.parametrize("geometry", ["letterbox", "stretch", "crop"])
+@pytest.mark.parametrize("colour", ["RGB", "GRAY"])
+def test_levels_of_all_stored_pixels_are_counted(
+    tmp_path: Path, pictures: list[PictureFile], colour: Any, geometry: Any, anchor: Any
+) -> None:
+    given = (10, 20, 30) if colour == "RGB" else (10,)
+    zeros, ones = (0,) * len(given), (1,) * len(given)
+    spec = InputSpec(colour, zeros, ones, geometry, anchor, given)
+    for size in ((48, 64), (97, 33), (20, 90)):
+        record = write_set(pictures, spec, size, tmp_path / "set")
+        found = json.loads((tmp_path / "set" / "histograms.json").read_text())
+        assert found["channels"] == (["B", "G", "R"] if colour == "RGB" else ["Y"])
+        stored = [
+            cv2.imread(str(tmp_path / "set" / x.file), cv2.IMREAD_UNCHANGED)
+            for x in record.pictures
+        ]
+        planes = np.stack(stored).reshape(len(stored), *size, -1)
+        for channel, counts in enumerate(found["counts"]):
+            expected = np.bincount(planes[..., channel].reshape(-1), minlength=256)
+            assert counts == expected.tolist()

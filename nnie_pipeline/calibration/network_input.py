@@ -80,14 +80,22 @@ def planar_bytes(pixels: Picture, align: int = 1) -> bytes:
     (H, W, 3) in B, G, R: the B plane, then G, then R (HiSVP API reference: the default
     order of U8 colour blobs), whatever order the network wants. (H, W): the one plane.
     """
-    planes = [pixels] if pixels.ndim == 2 else cv2.split(pixels)
-    return b"".join(padded(np.asarray(plane, np.uint8), align) for plane in planes)
+    return filled(planes_of(pixels), align).tobytes()
 
 
-def padded(plane: Picture, align: int) -> bytes:
-    """The rows of a plane (H, bytes), each filled with zeros to a multiple of `align`."""
-    short = -plane.shape[1] % align
-    return (np.pad(plane, ((0, 0), (0, short))) if short else plane).tobytes()
+def planes_of(pixels: Picture) -> Picture:
+    """(C, H, W) of pixels (H, W, 3) or (H, W)."""
+    if pixels.ndim == 2:
+        return pixels[np.newaxis]
+    planes = np.empty((pixels.shape[2], *pixels.shape[:2]), np.uint8)
+    cv2.split(pixels, list(planes))
+    return planes
+
+
+def filled(rows: Picture, align: int) -> Picture:
+    """`rows` (..., bytes), each row filled with zeros to a multiple of `align`."""
+    short = -rows.shape[-1] % align
+    return np.pad(rows, (*[(0, 0)] * (rows.ndim - 1), (0, short))) if short else rows
 
 
 def to_blob(pixels: Picture, spec: InputSpec) -> Blob:

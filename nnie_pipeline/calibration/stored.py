@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nnie_pipeline.calibration import contact
 from nnie_pipeline.calibration.geometry import Picture, Placement, place
-from nnie_pipeline.calibration.network_input import InputSpec, planar_bytes, stored_pixels
+from nnie_pipeline.calibration.network_input import InputSpec, filled, planes_of, stored_pixels
 from nnie_pipeline.calibration.pictures import read_picture
 from nnie_pipeline.calibration.yuv import RoundTrip, YuvForm, round_trip, to_yvu, yvu_bytes
 
@@ -60,11 +60,11 @@ def store(
     source, sha256 = read_picture(path)
     canvas, placement = place(source, size, spec.geometry, spec.anchor, spec.fill_bgr)
     pixels = stored_pixels(canvas, spec.colour)
-    planes = list(cv2.split(pixels)) if pixels.ndim == 3 else [pixels]
+    planes = planes_of(pixels)
     file = f"pictures/{stem}.bmp"
     raw = f"raw/{stem}.{'bgr' if pixels.ndim == 3 else 'gray'}"
     (target / file).write_bytes(encoded(".bmp", pixels))
-    (target / raw).write_bytes(planar_bytes(pixels, form.align))
+    (target / raw).write_bytes(filled(planes, form.align).data)
     trip = None
     if form.yuv is not None:
         luma, chroma = to_yvu(canvas, form.yuv)
@@ -72,7 +72,7 @@ def store(
         trip = round_trip(canvas, luma, chroma, form.yuv)
     return Stored(
         file, raw, sha256, is_gray(source), placement,
-        contact.thumbnail(canvas, cell), np.stack([_levels(x) for x in planes]), trip,
+        contact.thumbnail(canvas, cell), _levels(planes, placement, spec), trip,
     )  # fmt: skip
 
 
@@ -83,15 +83,23 @@ def is_gray(picture: Picture) -> bool:
     )
 
 
-def encoded(suffix: str, pixels: Picture) -> bytes:
+def encoded(suffix: str, pixels: Picture) -> memoryview:
     """`pixels` as the bytes of a file."""
     done, data = cv2.imencode(suffix, pixels)
     if not done:
         raise RuntimeError(f"OpenCV cannot encode {suffix}")
-    return data.tobytes()
+    return data.data
 
 
-def _levels(plane: npt.NDArray[np.uint8]) -> Counts:
+def _levels(planes: npt.NDArray[np.uint8], placement: Placement, spec: InputSpec) -> Counts:
+    """How often each level occurs; the border, all of one level, is not counted one by one."""
+    inside = planes
+    if spec.geometry == "letterbox":
+        top, left = round(placement.top), round(placement.left)
+        below = top + round(placement.height * placement.scale_y)
+        inside = planes[:, top:below, left : left + round(placement.width * placement.scale_x)]
     # OpenCV counts in float32, which is exact up to 2^24 pixels; NNIE's sides end at 4096.
-    counts = cv2.calcHist([plane], [0], None, [256], [0, 256])
-    return np.asarray(counts, np.int64).reshape(-1)
+    counts = np.stack([cv2.calcHist([x], [0], None, [256], [0, 256]).reshape(-1) for x in inside])
+    found = counts.astype(np.int64)
+    found[np.arange(len(planes)), spec.fill_bgr[: len(planes)]] += planes[0].size - inside[0].size
+    return found

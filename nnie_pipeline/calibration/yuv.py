@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnie_pipeline.calibration.geometry import Picture
-from nnie_pipeline.calibration.network_input import padded
+from nnie_pipeline.calibration.network_input import filled
 from nnie_pipeline.errors import InputError
 
 Matrix = Literal["bt601", "bt709"]
@@ -93,7 +93,8 @@ def to_bgr(luma: Picture, chroma: Picture, form: YuvForm) -> Picture:
 
 def yvu_bytes(luma: Picture, chroma: Picture, align: int = 1) -> bytes:
     """The file that the board reads; each row is filled with zeros to a multiple of `align`."""
-    return padded(luma, align) + padded(chroma.reshape(len(chroma), -1), align)
+    rows = chroma.reshape(len(chroma), -1)
+    return filled(luma, align).tobytes() + filled(rows, align).tobytes()
 
 
 def round_trip(pixels: Picture, luma: Picture, chroma: Picture, form: YuvForm) -> RoundTrip:
