@@ -47,6 +47,27 @@ static double nnie_part(const nnie_blob_t *outputs, const nnie_part_t *part, int
     return nnie_value(outputs, part->node[level], channel * cells + cell);
 }
 
+/* The four values of an anchor's box. */
+static void nnie_read_box(const nnie_blob_t *outputs, int level, int cell, int anchor, double *box)
+{
+    for (int v = 0; v < 4; v++)
+        box[v] = nnie_part(outputs, &nnie_box, level, cell, anchor, v);
+}
+
+#if NNIE_LANDMARKS > 0
+/* The landmarks of an anchor at x, y, whose values count in `unit` pixels. */
+static void nnie_place_landmarks(const nnie_blob_t *outputs, int level, int cell, int anchor,
+                                 double x, double y, double unit, nnie_detection_t *found)
+{
+    for (int k = 0; k < NNIE_LANDMARKS; k++) {
+        found->landmarks[k][0] =
+            x + unit * nnie_part(outputs, &nnie_landmark, level, cell, anchor, 2 * k);
+        found->landmarks[k][1] =
+            y + unit * nnie_part(outputs, &nnie_landmark, level, cell, anchor, 2 * k + 1);
+    }
+}
+#endif
+
 static double nnie_sigmoid(double x)
 {
     return 1 / (1 + exp(-x));

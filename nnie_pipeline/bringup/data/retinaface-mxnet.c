@@ -20,8 +20,7 @@ static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
                                          nnie_value(outputs, node, (long)anchor * cells + cell));
                 if (!(score > NNIE_SCORE))
                     continue;
-                for (int v = 0; v < 4; v++)
-                    box[v] = nnie_part(outputs, &nnie_box, level, cell, anchor, v);
+                nnie_read_box(outputs, level, cell, anchor, box);
                 const double right = (side * exp(box[2]) - 1) / 2;
                 const double low = (side * exp(box[3]) - 1) / 2;
                 found.x1 = x + side * box[0] - right;
@@ -29,13 +28,7 @@ static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
                 found.x2 = x + side * box[0] + right;
                 found.y2 = y + side * box[1] + low;
                 found.score = score;
-                for (int k = 0; k < NNIE_LANDMARKS; k++) {
-                    found.landmarks[k][0] =
-                        x + side * nnie_part(outputs, &nnie_landmark, level, cell, anchor, 2 * k);
-                    found.landmarks[k][1] =
-                        y +
-                        side * nnie_part(outputs, &nnie_landmark, level, cell, anchor, 2 * k + 1);
-                }
+                nnie_place_landmarks(outputs, level, cell, anchor, x, y, side, &found);
                 if (nnie_add(list, &found))
                     return -1;
             }

@@ -16,8 +16,7 @@ static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
                 double box[4];
                 if (!(score > NNIE_SCORE))
                     continue;
-                for (int v = 0; v < 4; v++)
-                    box[v] = nnie_part(outputs, &nnie_box, level, cell, anchor, v);
+                nnie_read_box(outputs, level, cell, anchor, box);
                 const double width = side * exp(NNIE_VARIANCE_SIDE * box[2]);
                 const double height = side * exp(NNIE_VARIANCE_SIDE * box[3]);
                 found.x1 = x + near * box[0] - width / 2;
@@ -25,13 +24,7 @@ static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
                 found.x2 = x + near * box[0] + width / 2;
                 found.y2 = y + near * box[1] + height / 2;
                 found.score = score;
-                for (int k = 0; k < NNIE_LANDMARKS; k++) {
-                    found.landmarks[k][0] =
-                        x + near * nnie_part(outputs, &nnie_landmark, level, cell, anchor, 2 * k);
-                    found.landmarks[k][1] =
-                        y +
-                        near * nnie_part(outputs, &nnie_landmark, level, cell, anchor, 2 * k + 1);
-                }
+                nnie_place_landmarks(outputs, level, cell, anchor, x, y, near, &found);
                 if (nnie_add(list, &found))
                     return -1;
             }

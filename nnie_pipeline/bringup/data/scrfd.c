@@ -10,23 +10,19 @@ static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
                 const double x = cell % nnie_columns[level] * stride;
                 const double y = cell / nnie_columns[level] * stride;
                 nnie_detection_t found = {0};
+                double box[4];
                 if (NNIE_LOGITS)
                     score = nnie_sigmoid(score);
                 if (!(score > NNIE_SCORE))
                     continue;
-                found.x1 = x - nnie_part(outputs, &nnie_box, level, cell, anchor, 0) * stride;
-                found.y1 = y - nnie_part(outputs, &nnie_box, level, cell, anchor, 1) * stride;
-                found.x2 = x + nnie_part(outputs, &nnie_box, level, cell, anchor, 2) * stride;
-                found.y2 = y + nnie_part(outputs, &nnie_box, level, cell, anchor, 3) * stride;
+                nnie_read_box(outputs, level, cell, anchor, box);
+                found.x1 = x - box[0] * stride;
+                found.y1 = y - box[1] * stride;
+                found.x2 = x + box[2] * stride;
+                found.y2 = y + box[3] * stride;
                 found.score = score;
 #if NNIE_LANDMARKS > 0
-                for (int k = 0; k < NNIE_LANDMARKS; k++) {
-                    found.landmarks[k][0] =
-                        x + nnie_part(outputs, &nnie_landmark, level, cell, anchor, 2 * k) * stride;
-                    found.landmarks[k][1] =
-                        y +
-                        nnie_part(outputs, &nnie_landmark, level, cell, anchor, 2 * k + 1) * stride;
-                }
+                nnie_place_landmarks(outputs, level, cell, anchor, x, y, stride, &found);
 #endif
                 if (nnie_add(list, &found))
                     return -1;

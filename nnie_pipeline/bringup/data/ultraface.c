@@ -17,8 +17,7 @@ static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
                 double box[4];
                 if (!(score > NNIE_SCORE))
                     continue;
-                for (int v = 0; v < 4; v++)
-                    box[v] = nnie_part(outputs, &nnie_box, level, cell, anchor, v);
+                nnie_read_box(outputs, level, cell, anchor, box);
                 const double middle_x = x + NNIE_VARIANCE_CENTRE * width * box[0];
                 const double middle_y = y + NNIE_VARIANCE_CENTRE * height * box[1];
                 const double half_width = width * exp(NNIE_VARIANCE_SIDE * box[2]) / 2;

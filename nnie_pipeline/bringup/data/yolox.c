@@ -22,8 +22,7 @@ static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
             found.score = objectness * nnie_sigmoid(best);
             if (!(found.score > NNIE_SCORE))
                 continue;
-            for (int v = 0; v < 4; v++)
-                box[v] = nnie_part(outputs, &nnie_box, level, cell, 0, v);
+            nnie_read_box(outputs, level, cell, 0, box);
             const double x = box[0] * stride + cell % nnie_columns[level] * stride;
             const double y = box[1] * stride + cell / nnie_columns[level] * stride;
             const double width = exp(box[2]) * stride, height = exp(box[3]) * stride;
