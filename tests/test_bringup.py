@@ -6,14 +6,17 @@ import io
 import json
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
-from tests.builds import Build, Cli, Ran, hashes
+from tests.builds import Build, Cli, Ran, hashes, pictures
 from tests.conftest import missing
+from tests.tiny_models import save
 
 OUTPUTS = 9
 RUNS = {"16bit": "simulate/16", "8bit": "simulate/8", "float": "dump"}
@@ -191,6 +194,47 @@ def test_a_network_without_a_head(tiny: Path, cli: Cli) -> None:
     assert "nnie_decoder" not in (folder / "bringup" / "CHECKLIST.en.md").read_text("utf-8")
     again = cli("bringup", folder)
     assert again.status == 0, again
+
+
+GRAY = """
+name: plain
+licence: own
+source: {kind: file, path: plain.onnx}
+input: {colour: GRAY, mean: 10, scale: 0.5, geometry: stretch}
+default_size: [24, 40]
+outputs: [out]
+head: {decoder: embedding}
+"""
+
+
+def test_a_gray_recogniser(tmp_path: Path, cli: Cli) -> None:
+    """One plane, no channels to exchange, and the embedding as the board's words give it."""
+    node = helper.make_node("Conv", ["data", "w"], ["out"], "last", strides=[24, 40])
+    save(tmp_path / "plain.onnx", [node], {"w": (6, 1, 24, 40)}, size=(1, 1, 24, 40))
+    (tmp_path / "plain.yaml").write_text(GRAY, encoding="utf-8")
+    words = ("--images", pictures(tmp_path / "pics"), "--build", tmp_path / "build")
+    assert cli("run", tmp_path / "plain.yaml", *words).status in {0, 1}
+    folder = tmp_path / "build" / "plain-24x40"
+    ran = cli("bringup", folder)
+    assert ran.status == 0, ran
+    made = folder / "bringup"
+    assert sorted(x.name for x in (made / "inputs").iterdir()) == ["000_0.gray", "001_1.gray"]
+    assert (made / "inputs" / "001_1.gray").stat().st_size == 24 * 40
+    about = json.loads((made / "kit.json").read_text(encoding="utf-8"))
+    assert about["readings"] == {}
+    (output,) = about["outputs"]
+    golden = made / "golden" / "16bit" / "001_1"
+    vector = read_words(golden / output["file"]) / 4096
+    found = np.array((golden / "found.txt").read_text("ascii").split(), float)
+    assert found == pytest.approx(vector / np.linalg.norm(vector), abs=1e-8)
+    assert "one gray plane" in (made / "CHECKLIST.en.md").read_text("utf-8")
+    assert '#define NNIE_INPUT_ORDER "GRAY"' in (made / "nnie_model.h").read_text("ascii")
+    done = subprocess.run(
+        [sys.executable, made / "check.py", made / "golden" / "8bit"], capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    assert "compared with the 8 bit network" in done.stdout
 
 
 def test_folders_with_other_files_are_left_alone(tiny: Path, cli: Cli) -> None:
