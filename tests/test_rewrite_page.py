@@ -50,6 +50,7 @@ def record_of(done: Rewritten, **more: object) -> dict[str, object]:
         "layers_before": 9, "layers": len(done.net.layers), "order": "canonical (a hypothesis)",
         "order_note": "note", "outputs": done.net.outputs, "picture": "p", "names": done.names,
         "tolerance_note": "usual", "tolerance_raised": False, "skipped": [], "reading": [],
+        "files_difference": 0.0,
         "passes": [
             {"name": x.name, "reason": x.reason, "changed": len(x.changed),
              "difference": x.difference, "changes": x.changed}

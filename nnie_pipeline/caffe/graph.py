@@ -9,6 +9,7 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from nnie_pipeline.caffe.caffe_pb2 import FillerParameter, LayerParameter, NetParameter
+from nnie_pipeline.caffe.memory import overwritten
 from nnie_pipeline.caffe.net import IN_PLACE_TYPES, REPORT_MARKER, Layer, Net, Shape
 from nnie_pipeline.errors import InputError
 
@@ -67,7 +68,20 @@ def to_net(
     read = {x for layer in net.layers for x in layer.bottoms}
     made = [x for layer in net.layers for x in layer.tops]
     net.outputs = [x for x in made if x not in read or x.endswith(REPORT_MARKER)]
+    _check_memory(net, path)
     return net
+
+
+def _check_memory(net: Net, path: Path) -> None:
+    """Refuse what Caffe computes with memory that a layer in between overwrote."""
+    for layer, value, reader in overwritten(net):
+        blob, own = layer.tops[0], value.partition("@")[0]
+        victim = f"layer {reader} reads {own} after it" if reader else f"{own} is an output"
+        raise InputError(
+            f"{path}: layer {layer.name} ({layer.type}) overwrites the blob {blob}, which has the "
+            f"memory of {own} in Caffe, and {victim}; if {own} is meant as it was before, give "
+            f"{layer.name} a top of its own, else let {reader or 'the output'} read {blob}"
+        )
 
 
 def _overwrite(net: Net, layer: Layer, blob: str, old: str, path: Path) -> None:

@@ -57,9 +57,13 @@ def command(
         str, typer.Option(help="the form of depthwise layers: leave, convolution or depthwiseconv")
     ] = "leave",
     chip: Annotated[str, typer.Option(help="the chip whose limits hold")] = "hi3516dv300",
+    engine: Annotated[
+        str, typer.Option(help="what runs the network: onnxruntime or pycaffe")
+    ] = "onnxruntime",
 ) -> None:
     """Rewrite a Caffe network for NNIE; the outputs are compared after every pass."""
     from nnie_pipeline.chips.chip import find_chip
+    from nnie_pipeline.engine.choice import check_engine
     from nnie_pipeline.errors import InputError
     from nnie_pipeline.files import added_files
     from nnie_pipeline.report.rewrite_page import PAGE
@@ -70,6 +74,7 @@ def command(
     from nnie_pipeline.stages.rewrite import CHANGES, rewrite_files
     from nnie_pipeline.stages.rewrite_options import RewriteOptions
 
+    check_engine(engine)
     existing_file(prototxt, "prototxt")
     existing_file(caffemodel, "caffemodel")
     chosen = None if size is None else parse_size(size)
@@ -98,7 +103,7 @@ def command(
     with added_files(out, keep=[prototxt, caffemodel]) as folder:
         done = rewrite_files(
             prototxt, caffemodel, prototxt.stem, folder, chosen, default_probe(), skip or (),
-            order, order_like, tolerance, apart=apart, marks=marks, options=options,
+            order, order_like, tolerance, engine, apart, marks, options,
         )  # fmt: skip
     say = console()
     if tolerance != TOLERANCE:

@@ -33,9 +33,14 @@ def check_engine(engine: str) -> None:
         pycaffe_engine.require()
 
 
-def session(engine: str, net: Net, values: Sequence[str] | None = None) -> Session:
+def session(
+    engine: str, net: Net, values: Sequence[str] | None = None, as_written: bool = False
+) -> Session:
     """A session of the engine called `engine`; `values` names what a run gives back (default:
     the outputs of `net`).
+
+    With `as_written` Caffe runs the network as its files have it, layers in place too; onnxruntime
+    gives every value memory of its own always.
 
     Raises:
         InputError: no engine has that name, pycaffe is not built, or the engine cannot run a
@@ -45,7 +50,7 @@ def session(engine: str, net: Net, values: Sequence[str] | None = None) -> Sessi
     if engine == "pycaffe":
         from nnie_pipeline.engine import pycaffe_engine
 
-        return pycaffe_engine.Session(net, values)
+        return pycaffe_engine.Session(net, values, as_written)
     from nnie_pipeline.engine import onnxruntime_engine
 
     return onnxruntime_engine.Session(net, values)

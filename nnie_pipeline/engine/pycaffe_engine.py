@@ -21,7 +21,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from nnie_pipeline.caffe.caffe_pb2 import PoolingParameter, SPPParameter
-from nnie_pipeline.caffe.files import write_net
+from nnie_pipeline.caffe.files import caffe_names, write_net
 from nnie_pipeline.caffe.net import Array, Layer, Net, Shape
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.caffe.windows import rounds_up
@@ -34,6 +34,9 @@ _NOT_ON_CPU = frozenset({"PSROIPooling"})
 class Session:
     """As `onnxruntime_engine.Session`: `values` names what a run gives back.
 
+    With `as_written` the network runs as its files have it: layers work in place, and a value is
+    what Caffe leaves in its blob. Otherwise every value has memory of its own.
+
     Caffe ends the whole process where something does not fit, so shapes, weights and fields
     are checked before it sees the network.
 
@@ -42,7 +45,9 @@ class Session:
             network, or shapes and weights do not fit.
     """
 
-    def __init__(self, net: Net, values: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, net: Net, values: Sequence[str] | None = None, as_written: bool = False
+    ) -> None:
         self._caffe = _caffe()
         _check_types(net, set(self._caffe.layer_type_list()))
         shapes = infer(net)
@@ -54,10 +59,14 @@ class Session:
                 )
         self._inputs = dict(net.inputs)
         # In place, a blob keeps its last state only: give every value a blob of its own.
-        self._apart = net.copy()
-        for layer in self._apart.layers:
-            layer.in_place = False
+        self._loaded = net.copy()
+        readers = net.consumers()
+        for layer in self._loaded.layers:
+            # Caffe takes no file in which what a layer overwrites has another reader.
+            only = layer.in_place and len(readers[layer.bottoms[0]]) == 1
+            layer.in_place = as_written and only
             _spell(layer, shapes)
+        self._blobs = caffe_names(self._loaded)
         # An LSTM or RNN of Caffe goes on from the state that the run before left.
         self._remembers = any(x.type in ("LSTM", "RNN") for x in net.layers)
         self._net = self._load()
@@ -65,10 +74,10 @@ class Session:
     def _load(self) -> Any:
         with tempfile.TemporaryDirectory(prefix="nnie-pycaffe-") as folder:
             prototxt, caffemodel = Path(folder) / "net.prototxt", Path(folder) / "net.caffemodel"
-            write_net(self._apart, prototxt, caffemodel)
+            write_net(self._loaded, prototxt, caffemodel)
             _check_fields(prototxt.read_text(encoding="utf-8"))
             loaded = self._caffe.Net(str(prototxt), self._caffe.TEST)
-            for layer in self._apart.layers:
+            for layer in self._loaded.layers:
                 _check_blobs(layer, [x.count for x in loaded.params.get(layer.name, ())])
             loaded.copy_from(str(caffemodel))
         return loaded
@@ -87,9 +96,10 @@ class Session:
         if self._remembers:
             self._net = self._load()
         for name in self._inputs:
-            self._net.blobs[name].data[...] = inputs[name]
+            self._net.blobs[self._blobs[name]].data[...] = inputs[name]
         self._net.forward()
-        return {x: np.array(self._net.blobs[x].data, dtype=np.float32) for x in self._values}
+        blobs = self._net.blobs
+        return {x: np.array(blobs[self._blobs[x]].data, dtype=np.float32) for x in self._values}
 
 
 def _check_types(net: Net, known: set[str]) -> None:

@@ -14,9 +14,10 @@ itself gave is in no dump (RuyiStudio has "Un-inplace" for this; HiSVP guide, se
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from nnie_pipeline.caffe.files import caffe_names
+from nnie_pipeline.caffe.memory import shares_memory
 from nnie_pipeline.caffe.net import Layer, Net
 from nnie_pipeline.rewrite.base import Changes
 
@@ -29,8 +30,6 @@ REASON_APART = (
 _TYPES = frozenset(
     {"AbsVal", "BatchNorm", "Bias", "PReLU", "RReLU", "ReLU", "Scale", "Sigmoid", "TanH"}
 )
-_SHARING = frozenset({"Flatten", "Reshape", "Split"})
-"""Caffe gives their tops the memory of the bottom, which others may read."""
 
 
 def apply(net: Net, already: Collection[str] = ()) -> Changes:
@@ -43,12 +42,12 @@ def apply(net: Net, already: Collection[str] = ()) -> Changes:
         layer.in_place = True
         if layer.name not in already:
             changes.lines.append(f"{layer.name} ({layer.type}) works in place behind {producer}")
+    producers = net.producers()
     changes.lines += [
-        f"{x.name} ({x.type}) has a top of its own: its bottom has another use"
+        f"{x.name} ({x.type}) has a top of its own: {_why_apart(x, producers)}"
         for x in net.layers
         if x.name in already and not x.in_place
     ]
-    producers = net.producers()
     for value, blob in caffe_names(net).items():
         if value != blob and value in producers:
             new = f"{blob}@{producers[value].name}"
@@ -80,6 +79,17 @@ def apart(net: Net) -> Changes:
     return changes
 
 
+def _why_apart(layer: Layer, producers: Mapping[str, Layer]) -> str:
+    producer = producers.get(layer.bottoms[0])
+    if producer is None:
+        return "its bottom is the input"
+    if shares_memory(producer):
+        return f"its bottom has the memory of what {producer.name} ({producer.type}) reads"
+    if layer.type not in _TYPES:
+        return f"the mapper merges no {layer.type} into the layer before it"
+    return "its bottom has another use"
+
+
 def _followers(net: Net) -> Iterator[tuple[Layer, str]]:
     """Each layer that may overwrite its bottom, and the name of the bottom's producer."""
     consumers = net.consumers()
@@ -89,7 +99,8 @@ def _followers(net: Net) -> Iterator[tuple[Layer, str]]:
             continue
         bottom = layer.bottoms[0]
         producer = producers.get(bottom)
-        if producer is None or producer.type in _SHARING:
+        # What shares memory with the bottom may have other readers.
+        if producer is None or shares_memory(producer):
             continue
         if bottom not in net.outputs and len(consumers[bottom]) == 1:
             yield layer, producer.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 
@@ -47,17 +47,25 @@ class Applied:
     renamed: dict[str, str]
 
 
+def _as_it_is(net: Net) -> Net:
+    return net
+
+
 @dataclass(frozen=True)
 class Rewritten:
     """The new network, old to new names of blobs and layers, and the passes.
 
-    `input` is what stays to be done with pixels in front of it, where that was said.
+    `input` is what stays to be done with pixels in front of it, where that was said. `values`
+    maps the values of the old network to those of the new one, gone ones to themselves, and
+    `as_before` gives the new network the inputs of the old one.
     """
 
     net: Net
     names: dict[str, str]
     passes: list[Applied]
     input: InputForm | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    as_before: Callable[[Net], Net] = _as_it_is
 
 
 def rewrite(
@@ -95,6 +103,7 @@ def rewrite(
     applied = []
     before: tuple[list[str], Sequence[Sequence[Array]]] | None = None
     left: InputForm | None = None
+    as_before = _as_it_is
     for item in _passes(order_like, apart, marks, in_place_before):
         if item.name in skip:
             continue
@@ -108,7 +117,8 @@ def rewrite(
         if before is None or before[0] != names:
             before = (names, run(_only(previous.copy(), names)))
         if changes.as_before is not None:
-            run = _as_before(run, changes.as_before)
+            as_before = changes.as_before
+            run = _as_before(run, as_before)
         after = run(work)
         kept = dict.fromkeys(changes.values.get(x, x) for x in previous.outputs)
         if item.new_outputs or list(kept) == work.outputs:
@@ -127,7 +137,8 @@ def rewrite(
         applied.append(
             Applied(item.name, item.reason, changes.lines, difference, previous, changes.layers)
         )
-    return Rewritten(work, _table(work, first_names, current, layer_names), applied, left)
+    table = _table(work, first_names, current, layer_names)
+    return Rewritten(work, table, applied, left, current, as_before)
 
 
 def _as_before(run: Runner, change: Callable[[Net], Net]) -> Runner:

@@ -27,6 +27,7 @@ from nnie_pipeline.rewrite.run import NO_MARKS, TOLERANCE, Rewritten, rewrite
 from nnie_pipeline.stages.other_sizes import with_sizes
 from nnie_pipeline.stages.probe import Probe
 from nnie_pipeline.stages.rewrite_options import PLAIN, RewriteOptions, told
+from nnie_pipeline.stages.rewrite_proof import prove_files
 
 CHANGES = "changes.md"
 
@@ -57,7 +58,7 @@ def rewrite_files(
     Raises:
         InputError: files that cannot be read, a size at which the network does not hold, a
             tolerance out of 0 to 1, or a pass to skip or layer to mark that does not exist.
-        CheckError: a pass moved the outputs further than it may.
+        CheckError: a pass moved the outputs further than it may, or the written files do.
     """
     check_passes(skip)
     if not 0 <= tolerance <= 1:
@@ -88,7 +89,9 @@ def rewrite_files(
         here = next((x[2:] for x in net.inputs.values() if len(x) == 4), (0, 0))
         size = (here[0], here[1])
         raise with_sizes(error, size, nearest_valid(net, size)) from error
-    write_net(result.net, folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel")
+    written = folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel"
+    write_net(result.net, *written)
+    difference = prove_files(net, result, written, blobs[-1:], tolerance, engine)
     record = {
         "reading": net.notes,
         "names": result.names,
@@ -106,6 +109,7 @@ def rewrite_files(
         "depthwise": options.depthwise,
         "picture": probe.name,
         "engine": engine,
+        "files_difference": difference,
         "passes": [
             {
                 "name": x.name,
