@@ -17,7 +17,7 @@ from nnie_pipeline.errors import InputError
 from nnie_pipeline.quant.assumptions import Assumptions, parse_assumptions
 from nnie_pipeline.quant.operations import is_depthwise, operations
 from nnie_pipeline.quant.ranges import RangeRecorder, Ranges, picture_z
-from nnie_pipeline.quant.simulate import Simulator
+from nnie_pipeline.quant.simulate import Mode, Simulator
 from tests import caffe_reference
 from tests.caffe_nets import conv, every_value, feed, header, layer, net_of, random_net
 
@@ -577,10 +577,11 @@ def test_every_switch_changes_something(name: str) -> None:
     recorder = RangeRecorder(net, {"data": 1.0})
     recorder.add({**inputs, **every_value(net, inputs)})
     ranges = recorder.ranges()
-    usual = dict(Simulator(net, 8, ranges).run(inputs))
+    mode: Mode = "fixed" if name == "products" else "float"
+    usual = dict(Simulator(net, 8, ranges, mode=mode).run(inputs))
     for value in get_args(get_type_hints(Assumptions)[name]):
         switches = parse_assumptions([f"{name}={value}"])
-        found = dict(Simulator(net, 8, ranges, switches).run(inputs))
+        found = dict(Simulator(net, 8, ranges, switches, mode=mode).run(inputs))
         same = all(np.array_equal(found[x], usual[x]) for x in usual)
         assert same == (switches == Assumptions()), value
 

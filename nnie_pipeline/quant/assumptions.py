@@ -29,6 +29,8 @@ class Assumptions:
     words that a compiled file holds.
     `coefficients`: how slopes and coefficients become Q20.12.
     `outputs`: how the results of operations become Q20.12.
+    `products`: in mode fixed, how a product enters the sum: as the nearest whole unit, the one
+    below it in magnitude, or to 1/65536 of a unit.
     """
 
     picture: Literal["fixed", "calibrated"] = "fixed"
@@ -43,6 +45,7 @@ class Assumptions:
     shift: Literal["word", "exact"] = "word"
     coefficients: Literal["toward_zero", "nearest", "exact"] = "toward_zero"
     outputs: Literal["nearest", "down", "exact"] = "nearest"
+    products: Literal["nearest", "down", "exact"] = "nearest"
 
     def changed(self) -> dict[str, str]:
         """The switches that are not at their default."""

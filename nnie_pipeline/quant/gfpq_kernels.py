@@ -193,7 +193,12 @@ def _each_chunk(size: int, work: Callable[[slice], Any]) -> list[Any]:
         return [work(slice(0, size))]
     chunk = max(_CHUNK, -(-size // (4 * threads)))
     parts = [slice(start, start + chunk) for start in range(0, size, chunk)]
-    return list(_pool(os.getpid(), threads).map(work, parts))
+    return list(pool().map(work, parts))
+
+
+def pool() -> ThreadPoolExecutor:
+    """The threads of this process that the compiled loops run on."""
+    return _pool(os.getpid(), _threads())
 
 
 @functools.cache

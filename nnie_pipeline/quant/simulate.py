@@ -4,7 +4,8 @@ What is quantised: the weights once (one z a layer; one z a channel for depthwis
 all-equal weights exactly), and every bottom of a Convolution, Deconvolution, InnerProduct,
 Pooling and Eltwise with a z of its own, by the quantiser's apply-only rule. Biases and the
 factors and shifts of BatchNorm are rounded to the words of a compiled file, what an operation
-makes to Q20.12. Products and sums are float32 (the chip's accumulator is wider: assumed exact).
+makes to Q20.12. Products and sums are float32 (the chip's accumulator is wider: assumed exact);
+in mode "fixed" those of convolutions are whole numbers, as `fixed` says.
 """
 
 from __future__ import annotations
@@ -17,22 +18,27 @@ from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.quant import gfpq
 from nnie_pipeline.quant.assumptions import USUAL, Assumptions
+from nnie_pipeline.quant.fixed import require_words
+from nnie_pipeline.quant.fixed_unit import FixedUnit, is_fixed
 from nnie_pipeline.quant.operations import operations
 from nnie_pipeline.quant.ranges import Ranges
-from nnie_pipeline.quant.stored import Store, as_stored
 from nnie_pipeline.quant.unit import Quantised, Unit
 from nnie_pipeline.quant.widths import Bits, bits_of_layers
+from nnie_pipeline.quant.words import WordsOf, own_words
+
+Mode = Literal["float", "fixed"]
 
 
 class Simulator:
     """`net` prepared for runs with calibrated `ranges`.
 
     `bits` is 8 or 16, "mixed" (16 for layers named `*_hp`, 8 for the others), or the bits of
-    each layer. `store` makes an operation's layers as the chip holds them (default: from the
-    network's own weights).
+    each layer. `words_of` tells what the chip holds of an operation (default: made from the
+    network's own weights). With `mode` "fixed" convolutions are computed in whole numbers.
 
     Raises:
-        InputError: the ranges do not know a layer, or as `bits_of_layers` and `Session`.
+        InputError: the ranges do not know a layer, a switch does not go with the mode, or as
+            `bits_of_layers` and `Session`.
     """
 
     def __init__(
@@ -41,14 +47,21 @@ class Simulator:
         bits: Bits | Literal["mixed"],
         ranges: Ranges,
         assumptions: Assumptions = USUAL,
-        store: Store = as_stored,
+        words_of: WordsOf = own_words,
+        mode: Mode = "float",
     ) -> None:
         widths = bits_of_layers(net, bits)
         shapes = infer(net)
-        self._units = [
-            Unit(x, widths[x.leader.name], ranges, shapes, assumptions, None, store)
-            for x in operations(net, assumptions)
-        ]
+        if mode == "fixed":
+            require_words(assumptions)
+        self._units: list[Unit | FixedUnit] = []
+        for step in operations(net, assumptions):
+            width = widths[step.leader.name]
+            if mode == "fixed" and is_fixed(step, width):
+                self._units.append(FixedUnit(step, width, ranges, shapes, assumptions, words_of))
+            else:
+                unit = Unit(step, width, ranges, shapes, assumptions, None, words_of)
+                self._units.append(unit)
         self._reads = {x: len(readers) for x, readers in net.consumers().items()}
         self._inputs = net.inputs
 
