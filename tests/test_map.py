@@ -70,7 +70,10 @@ def test_results_are_collected(tmp_path: Path, place: Path, wk: dict[str, str], 
         assert [x["name"] for x in record["stages"]] == STAGES
         assert not [x for x in run.iterdir() if x.is_symlink()]
     after = hashes(place)
-    assert {x: y for x, y in after.items() if not x.startswith("mapped")} == before
+    beside = {f"mapper/net_{x}.wk" for x in KINDS}
+    assert {x for x in after if not x.startswith("mapped")} == {*before, *beside}
+    assert {x: after[x] for x in before} == before
+    assert (place / "mapper" / "net_inst_8bit.wk").read_bytes() == Chip().build()
     assert not [x for x in after if ".tmp." in x]
 
 
@@ -399,3 +402,26 @@ def test_checking_only_makes_no_wk(tmp_path: Path, place: Path, cli: Cli) -> Non
     done = cli("map", cfg, "--mapper", install(tmp_path / "sdk"))
     assert (done.status, done.err) == (0, "")
     assert not list(tmp_path.rglob("mapped/**/*.wk"))
+
+
+def test_nnie_run_ends_with_the_commands_that_map_its_build(
+    tiny: Path, wk: dict[str, str], cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny)
+    ran = cli("run", "tiny.onnx", "--images", "pics", "--chip", "hi3559av100")
+    (build,) = Path("build").iterdir()
+    lines = [x.strip() for x in ran.out.splitlines()]
+    assert f"NNIE_MAPPER=/path/to/nnie_mapper_11 nnie map {build}" in lines
+    commands = [x for x in lines if x.startswith("nnie_mapper_11 ")]
+    assert [x.split()[1] for x in commands] == [
+        f"tiny_{x}.cfg" for x in ("func_8bit", "func_16bit", "inst_8bit", "inst_16bit")
+    ]
+    readme = (build / "mapper" / "README.txt").read_text()
+    assert all(f"    {x}\n" in readme for x in commands)
+    mapper = install(tiny / "sdk", "nnie_mapper_11", wk=wk, log=SUCCESS)
+    monkeypatch.setenv("NNIE_MAPPER", str(mapper))
+    assert cli("map", build).status == 0
+    assert (build / "mapper" / "tiny_inst_16bit.wk").read_bytes() == Chip().build()
+    again = cli("run", "tiny.onnx", "--images", "pics", "--chip", "hi3559av100")
+    assert "everything is up to date" in again.out
+    assert (build / "mapped" / "tiny_inst_16bit" / "tiny_inst_16bit.wk").is_file()

@@ -58,6 +58,7 @@ def command(
     from nnie_pipeline.cli.progress import progress_bar
     from nnie_pipeline.engine.choice import check_engine
     from nnie_pipeline.errors import InputError
+    from nnie_pipeline.mapper.runs import mapper_commands
     from nnie_pipeline.report.texts import check_language
     from nnie_pipeline.rewrite.passes import check_passes
     from nnie_pipeline.stages.run import Job, run_all
@@ -117,8 +118,12 @@ def command(
     for reason in found.reasons[:8]:
         tell(f"  {reason}")
     tell(f"report:  {folder / 'report.html'}")
-    tell(f"next:    copy {folder / 'mapper'} to the machine with nnie_mapper; its README.txt")
-    tell("         names the commands")
+    program = find_chip(chip).mapper
+    tell(f"next:    on the machine with the mapper of {find_chip(chip).name}:")
+    tell(f"         NNIE_MAPPER=/path/to/{program} nnie map {quote(str(folder))}")
+    tell(f"         or, without nnie there, copy {folder / 'mapper'} to it and run inside:")
+    for line in mapper_commands(folder / "mapper", spec.name, chip):
+        tell(f"         {line}")
     tell(f"board:   nnie bringup {quote(str(folder))}")
     for line in board_commands(spec.name, chosen, folder):
         tell(f"         {line}")

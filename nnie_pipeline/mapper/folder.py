@@ -17,6 +17,7 @@ from nnie_pipeline.chips.segments import HP_MARKER
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.mapper.cfg import InputOptions, Value, normalisation, render, write_cfg
 from nnie_pipeline.mapper.options import options
+from nnie_pipeline.mapper.runs import MIXED_RUNS, RUNS, Run, command
 from nnie_pipeline.mapper.sources import Shape, Source, open_source, place_source
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
@@ -26,29 +27,6 @@ _OWN = frozenset(
      "data_scale", "RGB_order"}
 )  # fmt: skip
 """What the network, its runs and its calibration sets say; not to be set."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of the mapper; `kind` is what its cfg and its .wk are called after the name."""
-
-    kind: str
-    compile_mode: int
-    is_simulation: int
-    log_level: int
-
-
-RUNS = (
-    Run("func_8bit", 0, 1, 3),
-    Run("func_16bit", 1, 1, 3),
-    Run("inst_8bit", 0, 0, 0),
-    Run("inst_16bit", 1, 0, 0),
-)
-"""Functional simulation first: it is made faster and finds what the chip run would find.
-Only log_level 3 writes the mapper_quant dumps; it is slow, so the chip runs go without."""
-
-MIXED_RUNS = (Run("func_mixed", 2, 1, 3), Run("inst_mixed", 2, 0, 0))
-"""Layers named `*_hp` with 16 bits, the others with 8."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +89,7 @@ def write_mapper_folder(
     runs = (*RUNS, *(MIXED_RUNS if marked else ())) if runs is None else runs
     made = MapperFolder(
         tuple(f"{name}_{x.kind}" for x in runs),
-        tuple(_command(target_chip.mapper, name, x) for x in runs),
+        tuple(command(target_chip.mapper, name, x) for x in runs),
     )
     with files.added_files(folder) as target:
         _copy(prototxt, target / f"{name}.prototxt")
@@ -235,15 +213,6 @@ def _cfg_text(
 def _rgb_order(source: Source) -> str:
     """The network's channel order; a gray network has none and gets the default."""
     return "RGB" if source.record is not None and source.record.input.colour == "RGB" else "BGR"
-
-
-def _command(program: str, name: str, run: Run) -> str:
-    stem = f"{name}_{run.kind}"
-    command = f"{program} {stem}.cfg"
-    if run.log_level == 3:
-        dump = f"dump_{stem}"
-        command += f" && rm -rf {dump} && mkdir {dump} && mv mapper_quant {dump}/"
-    return command
 
 
 def _readme(

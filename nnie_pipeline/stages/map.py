@@ -115,8 +115,9 @@ def map_cfg(
 ) -> Mapped:
     """Run the mapper on one cfg file; its results become the folder `out`/RUN.
 
-    .wk, .dot files, dumps and logs of the mapper, mapper.log (all it printed) and map.json. Of a
-    run that fails only the log is kept (RUN.failed.log); what an earlier run left stays.
+    .wk, .dot files, dumps and logs of the mapper, mapper.log (all it printed) and map.json. The
+    .wk stands beside the cfg file as well. Of a run that fails only the log is kept
+    (RUN.failed.log); what an earlier run left stays.
 
     Args:
         path: the cfg file.
@@ -178,6 +179,8 @@ def map_cfg(
             for entry in _results(work, path.name):
                 shutil.move(entry, target / entry.name)
         (out / f"{run}.failed.log").unlink(missing_ok=True)
+        if wk is not None:
+            _place_beside(path, out / run / f"{run}.wk")
     return read_mapped(out / run)
 
 
@@ -226,6 +229,17 @@ def _problem(name: str, cause: str, fix: str) -> Explanation:
 def _results(work: Path, cfg_name: str) -> list[Path]:
     """What the mapper left: all that is no link to what was there."""
     return [x for x in sorted(work.iterdir()) if not x.is_symlink() and x.name != cfg_name]
+
+
+def _place_beside(cfg: Path, wk: Path) -> None:
+    """Put the finished .wk beside its cfg file too, where a run by hand leaves it."""
+    temporary = cfg.with_name(f"{files.TEMPORARY}{wk.name}")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(wk, temporary)
+    except OSError:
+        shutil.copyfile(wk, temporary)
+    temporary.replace(cfg.with_name(wk.name))
 
 
 def _keep_failed(log: Path, out: Path, run: str) -> Path:

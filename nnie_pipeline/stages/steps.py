@@ -179,8 +179,9 @@ def _calibrate(job: Job) -> str:
 
 def _cfg(job: Job) -> str:
     result = write_mapper_folder(
-        *job.net_files("rewrite"), job.path("calibration"), job.path("mapper"), job.spec.name
-    )
+        *job.net_files("rewrite"), job.path("calibration"), job.path("mapper"), job.spec.name,
+        chip=job.chip,
+    )  # fmt: skip
     proof = prove_folder(
         job.path("mapper"), result.runs, job.size, _rewritten_input(job), job.input()
     )
