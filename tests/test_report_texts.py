@@ -44,15 +44,15 @@ def test_both_languages_have_the_same_keys_values_and_markup(language: str) -> N
 
 
 def test_every_chinese_sentence_is_chinese() -> None:
-    english, chinese = Texts("en").sentences, Texts("zh").sentences
+    chinese = Texts("zh").sentences
     for key, sentence in chinese.items():
         if CHINESE.search(sentence):
             # Half-width commas and colons between Chinese characters are a slip.
             assert not re.search(r"[\u4e00-\u9fff][,;:?!][\u4e00-\u9fff]", sentence), key
             continue
-        assert sentence == english[key] or key == "drawing.label", key
-    untranslated = [x for x, y in chinese.items() if not CHINESE.search(y)]
-    assert len(untranslated) < 20, untranslated
+        # Units, widths and names only.
+        words = set(re.findall(r"[A-Za-z]{4,}", re.sub(r"\{\w+\}", "", sentence)))
+        assert words <= {"Caffe", "blob", "SQNR"}, key
     everything = " ".join(chinese.values())
     for term in ("量化", "校准", "余弦相似度", "混合精度", "仿真", "逐层", "卷积", "板端"):
         assert term in everything
