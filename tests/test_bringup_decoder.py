@@ -110,8 +110,11 @@ def decoded(
     by_name = dict(zip(order, maps, strict=True))
     files = []
     for node in nodes:
-        files.append(folder / node.file)
+        # Numbers as the mapper gives them; as text they have another order.
+        files.append(folder / f"seg0_layer{7 + 31 * node.number}_output0_inst.linear.hex")
         files[-1].write_bytes(to_hex(to_words(by_name[node.name].astype(np.float32))))
+    if not padded:
+        files.sort(key=lambda x: x.name[::-1])  # any order will do
     lines = run(folder, "./decode", *files).splitlines()
     return np.array([[float(y) for y in x.split()] for x in lines])
 
@@ -248,7 +251,8 @@ def test_the_host_program_refuses_files_of_other_lengths(tmp_path: Path) -> None
             [tmp_path / "decode", *files], capture_output=True, text=True, timeout=60, check=False
         )
         assert (done.returncode, done.stdout) == (2, "")
-        assert "does not hold" in done.stderr
+        assert done.stderr.startswith(f"nnie_decode: {files[2]} holds ")
+        assert done.stderr.count("\n") == 1
     assert subprocess.run([tmp_path / "decode"], timeout=60, check=False).returncode == 2
 
 

@@ -3,6 +3,10 @@
 Editions of the HiSVP development guide contradict each other on whether RGB_order changes how
 U8 planes are read, and none says to which channel the first line of mean.txt belongs. Both are
 settled by one run on a picture whose channels differ: its outputs fit one reading only.
+
+A tinted photograph, because a board writes only outputs, which plain patches tell apart less well:
+measured on six networks, exchanged channels move the outputs of the photograph by 1.8 to 20 times
+as much as 16 bit numbers do, of patches by 1 to 12 times.
 """
 
 from __future__ import annotations

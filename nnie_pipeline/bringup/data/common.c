@@ -10,8 +10,9 @@
 
 #include "nnie_model.h"
 
-/* An output: its words, and the bytes from one row to the next (u32Stride of SVP_BLOB_S; 0: rows
-   without padding). Give the outputs in the order of nnie_nodes. Flush the cache before. */
+/* An output: its words (u64VirAddr of SVP_BLOB_S) and the bytes from one row to the next (its
+   u32Stride; 0: rows without padding). Give the outputs in the order of nnie_nodes, and flush the
+   cache before. */
 typedef struct {
     const int32_t *words;
     unsigned stride;
