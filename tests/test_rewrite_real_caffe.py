@@ -12,7 +12,7 @@ import pytest
 from nnie_pipeline.caffe.files import read_net, write_net
 from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.engine import pycaffe_engine
-from nnie_pipeline.errors import CheckError, InputError
+from nnie_pipeline.errors import CheckError, InputError, NotExpressibleError
 from nnie_pipeline.rewrite import in_place
 from nnie_pipeline.rewrite.base import Changes
 from nnie_pipeline.stages.probe import Probe
@@ -35,7 +35,7 @@ def pycaffe() -> Any:
 
 def given(text: str, folder: Path) -> tuple[Path, Path]:
     """The text and random weights as files."""
-    return save(folder, text, random_net(text)[1])
+    return save(folder, text, random_net(text)[1] or {"no layer": [[0.0]]})
 
 
 def rewritten(text: str, folder: Path, **options: Any) -> tuple[Path, Path]:
@@ -204,3 +204,87 @@ def test_weights_are_looked_at_though_no_pass_changes_anything(tmp_path: Path) -
     out.mkdir()
     with pytest.raises(InputError, match=r"layer convX \(Convolution\) has no weights"):
         rewrite_files(prototxt, caffemodel, "net", out, None, PROBE)
+
+
+def permute(name: str, bottom: str, order: str) -> str:
+    dims = " ".join(f"order: {x}" for x in order.split())
+    return layer("Permute", name, bottom, "", f"permute_param {{ {dims} }}")
+
+
+CROP = layer("Crop", "x", "data e", "", "crop_param { axis: 1 }")
+NOTHING_LEFT = {
+    "the first layer is cut": permute("p", "data", "0 2 1 3") + conv("c", "p", 6, 3),
+    "no layer has a top": 'layer { name: "s" type: "Silence" bottom: "data" }',
+    "the output is the input": conv("e", "data", 3) + CROP,
+    "all of it idle": layer("Dropout", "x", "data") + layer("Split", "y", "x", "y z"),
+}
+
+
+@pytest.mark.parametrize("skip", [[], ["cut-cpu-tail"]])
+@pytest.mark.parametrize("case", NOTHING_LEFT)
+def test_a_network_of_nothing_is_refused(case: str, skip: list[str], tmp_path: Path) -> None:
+    if skip and case == "the first layer is cut":
+        return
+    with pytest.raises(NotExpressibleError, match="nothing is left of the network"):
+        rewritten(INPUT + NOTHING_LEFT[case], tmp_path, skip=skip)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("skip", [[], ["cut-cpu-tail"]])
+def test_an_output_that_is_the_input_goes(skip: list[str], tmp_path: Path, pycaffe: Any) -> None:
+    text = INPUT + conv("e", "data", 3) + CROP + conv("g", "e", 2)
+    like = tmp_path / "like.prototxt"
+    like.write_text(text)
+    files = rewritten(text, tmp_path, order_like=like, skip=skip)
+    after = by_caffe(pycaffe, files)
+    assert list(after) == ["g"]
+    before = by_caffe(pycaffe, (tmp_path / "net.prototxt", tmp_path / "net.caffemodel"))
+    np.testing.assert_array_equal(before["g"], after["g"])
+    if not skip:
+        record = json.loads((tmp_path / "out" / "rewrite.json").read_text())
+        assert record["outputs"] == ["g"]
+        assert "x is no output: it is the input data as it is" in record["passes"][0]["changes"]
+
+
+@pytest.mark.parametrize("behind", ["c_part", "c_part c_part_2"])
+def test_a_split_pooling_takes_free_names(behind: str, tmp_path: Path, pycaffe: Any) -> None:
+    first, *others = behind.split()
+    text = header(1, 3, 310, 234) + conv(first, "data", 4)
+    text += layer("Pooling", "c", first, "", "pooling_param { pool: AVE global_pooling: true }")
+    text += "".join(layer("ReLU", x, first) for x in others)
+    same(pycaffe, text, tmp_path, 1e-5)
+    assert len(read_net(tmp_path / "out" / "net.prototxt").layers) == 3 + len(others)
+
+
+@pytest.mark.parametrize(
+    ("order", "stays"),
+    [("0 2", False), ("1", False), ("0 2 3", True), ("0 2 3 1", True), ("0 1", True), ("", True)],
+)
+def test_a_permute_is_judged_by_its_whole_order(
+    order: str, stays: bool, tmp_path: Path, pycaffe: Any
+) -> None:
+    text = INPUT + conv("c", "data", 6, 3) + permute("p", "c", order)
+    files = rewritten(text, tmp_path)
+    assert [x.type for x in read_net(files[0]).layers][1:] == ["Permute"] * stays
+    assert list(by_caffe(pycaffe, files)) == ["p" if stays else "c"]
+
+
+TAIL_CUT = (
+    INPUT
+    + conv("c", "data", 6, 3)
+    + permute("p", "c", "0 3 1 2")
+    + conv("d", "data", 6, 3)
+    + layer("Reshape", "r", "d", "", "reshape_param { shape { dim: 0 dim: 2 dim: -1 } }")
+)
+
+
+def test_outputs_without_a_tail_come_first_after_a_cut_too(tmp_path: Path) -> None:
+    rewritten(TAIL_CUT, tmp_path)
+    record = json.loads((tmp_path / "out" / "rewrite.json").read_text())
+    assert record["outputs"] == ["c", "r"]
+
+
+def test_outputs_that_were_asked_for_keep_their_order_after_a_cut(tmp_path: Path) -> None:
+    rewritten(TAIL_CUT + conv("z", "d", 6), tmp_path, outputs=["r", "z", "p"])
+    record = json.loads((tmp_path / "out" / "rewrite.json").read_text())
+    assert record["outputs"] == ["r", "z", "c"]

@@ -18,6 +18,7 @@ from nnie_pipeline.caffe.net import Layer, Net
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.caffe.windows import Pair, pool_window
 from nnie_pipeline.rewrite.base import Changes
+from nnie_pipeline.rewrite.free_names import FreeNames
 
 REASON = "the pooling unit holds 2048 / (w / 16) rows (HiSVP guide, table 3-2)"
 
@@ -30,6 +31,7 @@ def apply(net: Net) -> Changes:
     """Split every pooling over its whole map that breaks the limit and divides exactly."""
     changes = Changes()
     shapes = infer(net)
+    names = FreeNames(net)
     layers: list[Layer] = []
     for layer in net.layers:
         size = (0, 0)
@@ -43,7 +45,7 @@ def apply(net: Net) -> Changes:
         if first is None:
             layers.append(layer)
             continue
-        layers += _split(layer, size, first)
+        layers += _split(layer, size, first, names.take(f"{layer.name}_part"))
         changes.lines.append(
             f"{layer.name}: {size[0]}x{size[1]} pooled by {first[0]}x{first[1]}, then by "
             f"{size[0] // first[0]}x{size[1] // first[1]}"
@@ -73,10 +75,9 @@ def _factors(size: Pair) -> Iterator[Pair]:
     )
 
 
-def _split(layer: Layer, size: Pair, first: Pair) -> list[Layer]:
+def _split(layer: Layer, size: Pair, first: Pair, middle: str) -> list[Layer]:
     method = layer.params.pooling_param.pool
     rest = (size[0] // first[0], size[1] // first[1])
-    middle = f"{layer.name}_part"
     origin = (*layer.origin, "split")
     return [
         Layer(middle, "Pooling", layer.bottoms, [middle], _pooling(method, first), origin=origin),

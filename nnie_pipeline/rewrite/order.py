@@ -77,8 +77,7 @@ def like(net: Net, names: Sequence[str]) -> Changes:
                 f"{producers[early[0]].name}, which it reads"
             )
         made.update(layer.tops)
-    values = [x for layer in net.layers for x in layer.tops]
-    net.outputs.sort(key=values.index)
+    net.outputs.sort(key=list(net.values()).index)
     return Changes(_moves(old, net))
 
 

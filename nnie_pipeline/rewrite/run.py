@@ -11,7 +11,7 @@ import numpy as np
 
 from nnie_pipeline.caffe.files import caffe_names
 from nnie_pipeline.caffe.net import Array, Net
-from nnie_pipeline.errors import CheckError
+from nnie_pipeline.errors import CheckError, NotExpressibleError
 from nnie_pipeline.rewrite import in_place, order
 from nnie_pipeline.rewrite.base import Apply, Changes, InputForm, Pass
 from nnie_pipeline.rewrite.marks import REASON as WHY_MARKS
@@ -136,6 +136,10 @@ def rewrite(
         layer_names = {x: changes.layers.get(y, y) for x, y in layer_names.items()}
         applied.append(
             Applied(item.name, item.reason, changes.lines, difference, previous, changes.layers)
+        )
+    if not work.layers:
+        raise NotExpressibleError(
+            "nothing is left of the network that NNIE could run; name other outputs"
         )
     table = _table(work, first_names, current, layer_names)
     return Rewritten(work, table, applied, left, current, as_before)

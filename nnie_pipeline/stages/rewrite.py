@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from nnie_pipeline import files
@@ -58,6 +59,7 @@ def rewrite_files(
     Raises:
         InputError: files that cannot be read, a size at which the network does not hold, a
             tolerance out of 0 to 1, or a pass to skip or layer to mark that does not exist.
+        NotExpressibleError: a pass found what NNIE cannot express, or nothing is left.
         CheckError: a pass moved the outputs further than it may, or the written files do.
     """
     check_passes(skip)
@@ -81,10 +83,10 @@ def rewrite_files(
         results = [running.run(dict(zip(candidate.inputs, x, strict=True))) for x in blobs]
         return [[x[name] for name in candidate.outputs] for x in results]
 
+    instead = options.instead(form)
+    instead["cut-cpu-tail"] = partial(cut_tail, asked=bool(outputs))
     try:
-        result = rewrite(
-            net, run, skip, tolerance, known_order, apart, marks, options.instead(form)
-        )
+        result = rewrite(net, run, skip, tolerance, known_order, apart, marks, instead)
     except CropError as error:
         here = next((x[2:] for x in net.inputs.values() if len(x) == 4), (0, 0))
         size = (here[0], here[1])
