@@ -32,7 +32,7 @@ from nnie_pipeline.calibration.network_input import Blob, InputSpec, stored_pixe
 from nnie_pipeline.calibration.pictures import PictureFile, read_picture
 from nnie_pipeline.calibration.probe import FOLDER as PROBE
 from nnie_pipeline.calibration.probe import write_probe
-from nnie_pipeline.calibration.stored import RawForm, Stored, encoded, store
+from nnie_pipeline.calibration.stored import RawForm, Stored, encoded, keep_freed_memory, store
 from nnie_pipeline.calibration.yuv import RoundTrip, YuvForm
 from nnie_pipeline.errors import InputError
 
@@ -131,6 +131,7 @@ def write_set(
             stem = f"{number:0{digits}d}_{ascii_name(Path(pictures[number].name).stem)}"
             return store(pictures[number].path, spec, size, target, stem, cell, form)
 
+        keep_freed_memory()
         stored: list[Stored] = []
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for item in pool.map(write, range(len(pictures))):

@@ -76,6 +76,17 @@ def store(
     )  # fmt: skip
 
 
+def keep_freed_memory() -> None:
+    """Let glibc keep what pictures free, up to 64 MB, in place of giving it back each time.
+
+    Its bounds follow the largest block that was ever freed (mallopt(3), M_MMAP_THRESHOLD, which
+    ends at 32 MB). Without this every picture's memory is mapped anew: 2300 page faults each, a
+    third of the time.
+    """
+    block = np.empty((32 << 20) - (1 << 16), np.uint8)
+    del block
+
+
 def is_gray(picture: Picture) -> bool:
     """Whether the three channels are equal; most pictures are told by a few of their pixels."""
     return all(

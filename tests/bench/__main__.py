@@ -12,6 +12,7 @@ from nnie_pipeline.errors import InputError
 from nnie_pipeline.files import to_json, write_text
 from tests.bench import (
     caffe_networks,
+    calibration_sets,
     calibration,
     comparison,
     compiled,
@@ -37,6 +38,7 @@ def main() -> None:
             sys.stdout.write(f"left out: {error}\n")
     rows += sizes.measure()
     rows += compiled.measure()
+    rows += calibration_sets.measure()
     rows += networks.measure()
     rows += calibration.measure()
     rows += comparison.measure()
