@@ -12,8 +12,8 @@ from nnie_pipeline.errors import InputError
 from nnie_pipeline.files import to_json, write_text
 from tests.bench import (
     caffe_networks,
-    calibration_sets,
     calibration,
+    calibration_sets,
     comparison,
     compiled,
     conversions,
