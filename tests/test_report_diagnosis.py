@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -166,9 +167,12 @@ def test_a_merged_network_has_nothing_that_misleads(folder: Path) -> None:
 
 
 def test_a_diagnosis_in_the_build_is_shown(folder: Path, build_folder: Path) -> None:
-    ran = nnie("diagnose", build_folder, build_folder / "simulate" / "16", "--bits", "8", "--json")
+    build = folder.parent / "whole"
+    shutil.copytree(build_folder, build)
+    ran = nnie("diagnose", build, build / "simulate" / "16", "--bits", "8", "--json", "--save")
     assert ran.status in (0, 1), ran
     found = ran.json
+    assert record(build, "diagnose/16.json") == found
     (folder / "diagnose").mkdir()
     change(folder, "diagnose/diagnose.json", found)
     text = parsed(folder).text

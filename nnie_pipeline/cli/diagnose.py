@@ -50,15 +50,22 @@ def command(
         Path | None, typer.Option(help="cnn_net_tree.dot, which names a board's layers")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output")] = False,
+    save: Annotated[
+        bool, typer.Option("--save", help="keep it in BUILD/diagnose, for nnie report")
+    ] = False,
 ) -> None:
     """Explain a dump: try the usual mistakes by recomputing with each, and rank them.
 
     Ends with 0 when the dump is healthy, with 1 when it is not.
     """
+    from nnie_pipeline.calibration.sets import ascii_name
     from nnie_pipeline.compare.open import open_dump
-    from nnie_pipeline.files import to_json
+    from nnie_pipeline.errors import InputError
+    from nnie_pipeline.files import added_files, to_json
     from nnie_pipeline.stages.diagnose import asked, diagnose
 
+    if save and net is not None:
+        raise InputError("--save keeps the result in a build: give BUILD and DUMP without --net")
     case = _case(paths, net, calibration, ranges, source)
     if dot is not None:
         existing_file(dot, "dot file")
@@ -68,6 +75,12 @@ def command(
         sys.stdout.write(to_json(found.to_json()))
     else:
         _print(found)
+    if save:
+        name = f"{ascii_name(paths[-1].resolve().name)}.json"
+        with added_files(paths[0] / "diagnose") as folder:
+            (folder / name).write_text(to_json(found.to_json()), encoding="utf-8")
+        if not as_json:
+            console().print(f"next: nnie report {paths[0]}", markup=False)
     if found.diagnosis.state == "unexplained":
         fail("the dump differs and no cause explains it; see the first bad layer in compare", 1)
     if found.diagnosis.state == "explained":
