@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.caffe_nets import conv, header, layer, random_net, save
+
 
 def nnie(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -51,7 +53,31 @@ def test_from_pictures_to_cfg_files(work: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "nnie_mapper_12 net_inst_8bit.cfg" in done.stdout
+    assert "RGB_order BGR and norm_type 2 feed the first layer as the model" in done.stdout
     assert len(list((work / "mapper").glob("net_*.cfg"))) == 4
+
+
+def test_a_cfg_in_front_of_a_network_that_takes_its_own_mean(work: Path) -> None:
+    """What --mean-in-network makes, with a set that was written as if it had not been."""
+    text = header(1, 3, 64, 96) + layer("Bias", "b", "data") + conv("y", "b", 4, 3, "pad: 1")
+    _, weights = random_net(text)
+    weights["b"][0][:] = (-104, -117, -123)
+    prototxt, caffemodel = save(work, text, weights)
+    nnie(work, "calibrate", "retinaface", "--size", "64x96", "--images", "[mine]", "--out", "s")
+    done = nnie(
+        work, "cfg", str(prototxt), str(caffemodel), "--calibration", "s", "--out", "mapper"
+    )
+    assert done.returncode == 0, done
+    assert "warning: double normalisation: the network begins with b, which is" in done.stdout
+    nnie(
+        work, "calibrate", "retinaface", "--size", "64x96", "--images", "[mine]", "--out", "s",
+        "--mean", "0",
+    )  # fmt: skip
+    done = nnie(
+        work, "cfg", str(prototxt), str(caffemodel), "--calibration", "s", "--out", "mapper"
+    )
+    assert "norm_type 0 feed the first layer as the model" in done.stdout
+    assert "double normalisation" not in done.stdout
 
 
 def test_a_choice_of_a_list_with_yuv_files(work: Path) -> None:

@@ -86,6 +86,11 @@ def command(
     say(f"{out}: copy it to the mapper's machine and run there, inside it (README.txt):")
     for line in result.commands:
         say(f"  {line}")
+    if len(calibration) == 1 and calibration[0].is_dir():
+        from nnie_pipeline.stages.input_proof import input_lines
+
+        for line in input_lines(prototxt, caffemodel, calibration[0], out, result.runs):
+            say(line)
     say(_expected(prototxt, caffemodel))
     if explain:
         _explain(out / f"{result.runs[0]}.cfg")

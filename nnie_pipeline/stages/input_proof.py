@@ -10,6 +10,7 @@ from nnie_pipeline.caffe.files import read_net
 from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.calibration.network_input import InputSpec
+from nnie_pipeline.calibration.sets import read_set
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.mapper.arithmetic import prove
 from nnie_pipeline.mapper.cfg import read_cfg
@@ -94,12 +95,23 @@ def prove_folder(folder: Path, names: tuple[str, ...], size: tuple[int, int], le
     return str(max(proofs, key=lambda x: x.difference))
 
 
-def warning_of_files(prototxt: Path, caffemodel: Path, record: InputSpec) -> str | None:
-    """`double_normalisation` of the network in two files; None where it cannot be told."""
+def input_lines(
+    prototxt: Path, caffemodel: Path, calibration: Path, folder: Path, runs: tuple[str, ...]
+) -> list[str]:
+    """The proof that the cfg files of `folder` feed what the set says, and warnings.
+
+    Raises:
+        CheckError: as `prove_folder`.
+        InputError: the set or a cfg file cannot be read.
+    """
+    record = read_set(calibration)
+    wanted = record.input
+    lines = [prove_folder(folder, runs, (record.height, record.width), wanted, wanted)]
     try:
-        return double_normalisation(read_net(prototxt, caffemodel), record.mean, record.scale)
+        twice = double_normalisation(read_net(prototxt, caffemodel), wanted.mean, wanted.scale)
     except InputError:
-        return None
+        twice = None  # what is wrong with the files is said elsewhere
+    return lines if twice is None else [*lines, twice]
 
 
 def _numbers(values: object) -> str:
