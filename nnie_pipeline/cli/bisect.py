@@ -53,9 +53,11 @@ def command(
     from nnie_pipeline.chips.chip import find_chip
     from nnie_pipeline.errors import InputError
     from nnie_pipeline.mapper.program import find_program
+    from nnie_pipeline.quant.widths import Bits
     from nnie_pipeline.stages.bisect import CHECKLIST, bisect, mapper_holds, parts_of, write_set
     from nnie_pipeline.stages.subject import feeds_for, open_subject
 
+    width: Bits = 8 if bits == "8" else 16
     if bits not in ("8", "16"):
         raise InputError(f"--bits {bits}: write 8 or 16")
     if count < 1 or pictures < 1:
@@ -71,7 +73,7 @@ def command(
     whole = read_net(subject.prototxt, subject.caffemodel)
     feeds = list(feeds_for(whole, subject, input_file, calibration, pictures))
     name = ascii_name(subject.name)
-    parts = parts_of(whole, feeds, out, name, target.name, after, until)
+    parts = parts_of(whole, feeds, out, name, target.name, width, after, until)
     say = partial(console().print, markup=False)
     try:
         program = find_program(target.mapper, mapper, docker, os.environ)
@@ -84,13 +86,13 @@ def command(
         words += ["--pictures", pictures, "--bits", bits, "--min-cosine", min_cosine]
         words += ["--count", count, "--chip", target.name]
         again = shlex.join(map(str, words))
-        places = write_set(parts, count, int(bits), min_cosine, target.mapper, again, say)
+        places = write_set(parts, count, min_cosine, target.mapper, again, say)
         say(f"no mapper here (NNIE_MAPPER names one): {len(places)} parts to try on its machine")
         say(f"what to do with them: {out / CHECKLIST}")
         return
     say(f"mapper: {program}")
     judge = mapper_holds(
-        program, target.nnie, int(bits), min_cosine, timeout, lambda text: say(f"    {text}")
+        program, target.nnie, width, min_cosine, timeout, lambda text: say(f"    {text}")
     )
     found = bisect(parts, judge, say)
     if found.layer is None:

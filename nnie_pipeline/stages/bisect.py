@@ -15,6 +15,7 @@ from nnie_pipeline.compare.layers import compare
 from nnie_pipeline.compare.open import open_dump
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.mapper.program import Program
+from nnie_pipeline.quant.widths import Bits
 from nnie_pipeline.stages.cut import cut_files
 from nnie_pipeline.stages.map import map_cfg
 from nnie_pipeline.stages.mapped import FOLDER, current
@@ -63,6 +64,7 @@ class Parts:
     folder: Path
     name: str
     chip: str
+    bits: Bits
     after: int
     until: int
 
@@ -76,7 +78,9 @@ class Parts:
         place = self.place(count)
         with files.added_files(place) as folder:
             part = first_layers(self.whole, count)
-            cut_files(self.whole, part, self.feeds, folder, self.name, self.chip)
+            cut_files(
+                self.whole, part, self.feeds, folder, self.name, self.chip, (self.bits,), False
+            )
         return place
 
 
@@ -86,6 +90,7 @@ def parts_of(
     folder: Path,
     name: str,
     chip: str,
+    bits: Bits,
     after: str | None = None,
     until: str | None = None,
 ) -> Parts:
@@ -104,11 +109,11 @@ def parts_of(
         raise InputError(
             f"--after {after} does not stand before --until {until or names[-1]} in the prototxt"
         )
-    return Parts(whole, feeds, folder, name, chip, begin, end)
+    return Parts(whole, feeds, folder, name, chip, bits, begin, end)
 
 
 def mapper_holds(
-    program: Program, nnie: str, bits: int, least: float, longest: float | None, tell: Tell
+    program: Program, nnie: str, bits: Bits, least: float, longest: float | None, tell: Tell
 ) -> Callable[[Path], str]:
     """A judge of a part's folder: why the mapper or its dump fails, "" if they hold.
 
@@ -173,7 +178,7 @@ def _recorded(parts: Parts, found: Found) -> Found:
 
 
 def write_set(
-    parts: Parts, most: int, bits: int, least: float, program: str, again: str, tell: Tell
+    parts: Parts, most: int, least: float, program: str, again: str, tell: Tell
 ) -> list[Path]:
     """Write at most `most` parts and a check list that leads through them by halving.
 
@@ -186,14 +191,13 @@ def write_set(
     for number, count in enumerate(counts, 1):
         tell(f"{number}/{len(counts)} {parts.place(count).name}")
         places.append(parts.write(count))
-    text = _checklist(parts, counts, bits, least, program, again)
+    text = _checklist(parts, counts, least, program, again)
     files.write_text(parts.folder / CHECKLIST, text)
     return places
 
 
-def _checklist(
-    parts: Parts, counts: Sequence[int], bits: int, least: float, program: str, again: str
-) -> str:
+def _checklist(parts: Parts, counts: Sequence[int], least: float, program: str, again: str) -> str:
+    bits = parts.bits
     run = f"{parts.name}_func_{bits}bit"
     layers = parts.whole.layers
     rows: dict[int, str] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,12 @@ from nnie_pipeline.errors import CheckError, InputError
 from nnie_pipeline.mapper.folder import MapperFolder, write_mapper_folder
 from nnie_pipeline.mapper.sources import append_tensor
 from nnie_pipeline.quant.ranges import RangeRecorder
-from nnie_pipeline.quant.widths import WIDTHS
+from nnie_pipeline.quant.widths import WIDTHS, Bits
 from nnie_pipeline.stages.dump import dump_float, dump_simulated
+from nnie_pipeline.stages.subject import CUT_RECORD
 
 TOLERANCE = 1e-4
 """What an output of the part may differ from the whole network's, as a share of its maximum."""
-
-RECORD = "cut.json"
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ def cut_files(
     folder: Path,
     name: str,
     chip: str,
+    widths: Sequence[Bits] = WIDTHS,
+    with_float: bool = True,
 ) -> Cut:
     """Write the part of a network into `folder`.
 
@@ -53,6 +54,8 @@ def cut_files(
     simulate/8, simulate/16          the same in NNIE's numbers
     simulate/ranges.json             from all feeds
     cut.json                         what was cut
+
+    `widths` and `with_float` choose the dumps.
 
     Raises:
         InputError: no feed, or one that does not fit the network.
@@ -88,10 +91,11 @@ def cut_files(
     mapper = write_mapper_folder(prototxt, caffemodel, texts, folder / "mapper", name, chip=chip)
     shutil.rmtree(mapper_inputs)
     ranges = recorder.ranges()
-    for place in ("dump", "simulate"):
-        (folder / place).mkdir()
-    dump_float(net, feed, folder / "dump")
-    for bits in WIDTHS:
+    if with_float:
+        (folder / "dump").mkdir()
+        dump_float(net, feed, folder / "dump")
+    (folder / "simulate").mkdir()
+    for bits in widths:
         (folder / "simulate" / str(bits)).mkdir()
         dump_simulated(net, feed, bits, ranges, folder / "simulate" / str(bits))
     ranges_text = files.to_json(ranges.to_json())
@@ -104,7 +108,7 @@ def cut_files(
         "tensors": count,
         "chip": chip,
     }
-    (folder / RECORD).write_text(files.to_json(record), encoding="utf-8")
+    (folder / CUT_RECORD).write_text(files.to_json(record), encoding="utf-8")
     return Cut(net, mapper, count)
 
 

@@ -14,6 +14,9 @@ from nnie_pipeline.errors import InputError
 from nnie_pipeline.stages.dump import read_input
 from nnie_pipeline.stages.inputs import fitting
 
+CUT_RECORD = "cut.json"
+"""What nnie cut writes about a part."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -55,13 +58,14 @@ def open_subject(net: Path, caffemodel: Path | None) -> Subject:
 
 
 def chip_of(build: Path) -> str | None:
-    """The chip that a build was checked for; None where it does not say."""
-    path = build / "check" / "check.json"
-    if not path.is_file():
-        return None
-    record = files.read_json(path, "the findings")
-    chip = record.get("chip") if isinstance(record, dict) else None
-    return chip if isinstance(chip, str) else None
+    """The chip that a build was checked for, or a part was cut for; None where none says."""
+    for path in (build / "check" / "check.json", build / CUT_RECORD):
+        if path.is_file():
+            record = files.read_json(path, "a record of nnie")
+            chip = record.get("chip") if isinstance(record, dict) else None
+            if isinstance(chip, str):
+                return chip
+    return None
 
 
 def feeds_for(
