@@ -14,8 +14,8 @@ PAGES = (
 )
 
 _BLOCK = re.compile(
-    r"^(?:[ ]*<!-- (?P<mark>[^\n]+?) -->\n)?(?P<indent>[ ]*)```(?P<language>\w+)\n"
-    r"(?P<text>.*?)^(?P=indent)```$",
+    r"^(?:[ ]*(?:<!-- (?P<mark>[^\n]+?) -->|\*Not executed: (?P<why>[^\n]+)\.\*)\n)?"
+    r"(?P<indent>[ ]*)```(?P<language>\w+)\n(?P<text>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
 )
 _LINK = re.compile(r"!?\[[^\]\[]*\]\((?P<target>[^)\s]+)\)")
@@ -25,7 +25,7 @@ _CODE = re.compile(r"`[^`\n]+`")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: the comment above it, its language and its text without indentation."""
+    """A fenced block: the mark above it, its language and its text without indentation."""
 
     page: Path
     line: int
@@ -41,7 +41,8 @@ def blocks(page: Path) -> Iterator[Block]:
         indent = found["indent"]
         lines = [x.removeprefix(indent) for x in found["text"].splitlines()]
         line = whole[: found.start("language")].count("\n") + 1
-        yield Block(page, line, found["mark"] or "", found["language"], "\n".join(lines) + "\n")
+        mark = f"not run: {found['why']}" if found["why"] else found["mark"] or ""
+        yield Block(page, line, mark, found["language"], "\n".join(lines) + "\n")
 
 
 def commands(block: Block) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """The documentation: links, commands, generated parts, and what its blocks do when executed.
 
 A block is marked by the comment above it: "run", "run with test data: ..." (needs NNIE_TEST_DATA),
-"file: NAME" (it is the text of that file), or "not run: why". Pages speak of 640x640; the tests
-execute them at 128x128.
+"file: NAME" (it is the text of that file), or "not run: why", which may also be written for the
+reader to see, "*Not executed: why.*". Pages speak of 640x640; the tests execute them at 128x128.
 """
 
 from __future__ import annotations
