@@ -10,7 +10,7 @@ import functools
 import io
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -122,12 +122,17 @@ class Dump:
 
 
 def write_dump(
-    net: Net, values: Iterable[tuple[str, Array]], kind: str, engine: str, folder: Path
+    net: Net,
+    values: Iterable[tuple[str, Array]],
+    kind: str,
+    engine: str,
+    folder: Path,
+    numbers: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `values` (name and array, in execution order) as a dump into `folder`.
 
     The file of a value is its name, so the last state of a blob is BLOB.npy; a name that
-    cannot be a file's is changed.
+    cannot be a file's is changed. `numbers` says where a simulation's numbers come from.
     """
     owners = net.producers()
     names = caffe_names(net)
@@ -142,6 +147,7 @@ def write_dump(
         "kind": kind,
         "engine": engine,
         "outputs": list(net.outputs),
+        **({} if numbers is None else {"numbers": dict(numbers)}),
         "blobs": [{x: getattr(blob, x) for x in _FIELDS} for blob in blobs],
     }
     (folder / RECORD).write_text(files.to_json(record), encoding="utf-8")

@@ -30,7 +30,7 @@ Vector = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int16]
 Shapes = Mapping[str, Shape]
 
-_LARGEST_WORD = 1 << 31
+LARGEST_WORD = 1 << 31
 LOST_BIAS = 1 << 23
 """Where a scale word of 0 makes the result 0 anyway, such a bias word is not stored."""
 
@@ -106,7 +106,7 @@ def own_words(
 def scale_words(factor: Vector, unit: Vector) -> Vector:
     """The scale words in 2^-42; those that the file holds in 2^-31 are multiples of 2^11."""
     word = np.rint(factor * unit * 2.0**42)
-    large = np.abs(word) >= _LARGEST_WORD
+    large = np.abs(word) >= LARGEST_WORD
     return np.where(large, np.rint(factor * unit * 2.0**31) * 2.0**11, word)
 
 

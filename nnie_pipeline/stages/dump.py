@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from nnie_pipeline.engine.onnxruntime_engine import all_values
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.quant.assumptions import USUAL, Assumptions
 from nnie_pipeline.quant.ranges import RangeRecorder, Ranges
-from nnie_pipeline.quant.simulate import Simulator
+from nnie_pipeline.quant.simulate import Mode, Simulator
 from nnie_pipeline.quant.widths import Bits
+from nnie_pipeline.quant.words import WordsOf, own_words
 
 _LARGEST_INPUT = 1 << 30
 
@@ -35,11 +36,23 @@ def dump_simulated(
     ranges: Ranges,
     folder: Path,
     assumptions: Assumptions = USUAL,
+    mode: Mode = "float",
+    words_of: WordsOf = own_words,
+    source: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write every value of the simulated network for one input into `folder`."""
-    values = Simulator(net, bits, ranges, assumptions).run(feed)
+    """Write every value of the simulated network for one input into `folder`.
+
+    `source` says where `words_of` and `ranges` come from (default: the network and its
+    calibration); dump.json keeps it as `numbers`, with mode and switches.
+    """
+    values = Simulator(net, bits, ranges, assumptions, words_of, mode).run(feed)
     said = f"{bits} bit" if isinstance(bits, int) else "mixed 8 and 16 bit"
-    write_dump(net, values, f"simulated {said}", "onnxruntime", folder)
+    numbers = {
+        **(source or {"weights": "caffemodel", "z": f"calibration: {ranges.rule}"}),
+        "mode": mode,
+        "assumed": assumptions.changed(),
+    }
+    write_dump(net, values, f"simulated {said}", "onnxruntime", folder, numbers)
 
 
 def record_ranges(

@@ -52,7 +52,8 @@ class LayerProof:
 class Proof:
     """The verdict in one line, its reasons and the layers behind it.
 
-    `fitted` are the layers of the file that have one of the network beside them.
+    `fitted` are the layers of the file that have one of the network beside them; `net` is the
+    network as the file holds it: as it was given, or with BatchNorm merged.
     """
 
     holds: bool
@@ -60,6 +61,7 @@ class Proof:
     reasons: tuple[str, ...]
     layers: tuple[LayerProof, ...]
     fitted: tuple[Fitted, ...]
+    net: Net
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -129,7 +131,7 @@ def _judge(
 ) -> Proof:
     fitted = {x.layer.number: x for x in fits}
     shapes = infer(given)
-    makers = _makers(net, fits)
+    makers = makers_of(net, fits)
     layers = []
     for layer in model.layers:
         found = fitted.get(layer.number)
@@ -151,7 +153,7 @@ def _judge(
         verdict = f"does not hold this network: {reasons[0]} ({counts})"
     else:
         verdict = f"holds this network: {counts}"
-    return Proof(not reasons, verdict, tuple(reasons), tuple(layers), tuple(fits))
+    return Proof(not reasons, verdict, tuple(reasons), tuple(layers), tuple(fits), net)
 
 
 def _reasons(
@@ -214,7 +216,7 @@ def _order(net: Net, fitted: Sequence[Fitted]) -> str | None:
     return None
 
 
-def _makers(net: Net, fitted: Sequence[Fitted]) -> dict[str, Fitted]:
+def makers_of(net: Net, fitted: Sequence[Fitted]) -> dict[str, Fitted]:
     """The layer of the file that makes each value, through what is fused with it."""
     by_name = {x.predicted.name: x for x in fitted}
     makers: dict[str, Fitted] = {}
