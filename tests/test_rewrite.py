@@ -647,7 +647,7 @@ def test_apart_gives_every_layer_a_top_of_its_own(tmp_path: Path) -> None:
         'name: "net" '
         + header(1, 2, 4, 4)
         + conv("conv", "data", 2)
-        + layer("BatchNorm", "bn", "conv")
+        + layer("BatchNorm", "bn", "conv", "", "batch_norm_param { use_global_stats: true }")
         + layer("ReLU", "relu", "bn", "blob")
         + conv("last", "blob", 2),
     )
@@ -937,7 +937,7 @@ def test_a_chain_in_place_in_the_file_survives_without_merging(tmp_path: Path) -
     text = (
         header(1, 3, 6, 6)
         + conv("conv", "data", 4, top="a")
-        + layer("BatchNorm", "bn", "a", "a")
+        + layer("BatchNorm", "bn", "a", "a", "batch_norm_param { use_global_stats: true }")
         + layer("Scale", "scale", "a", "a", "scale_param { bias_term: true }")
         + layer("ReLU", "relu", "a", "a")
         + layer("Pooling", "pool", "a", "", "pooling_param { kernel_size: 2 }")

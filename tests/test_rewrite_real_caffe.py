@@ -13,7 +13,7 @@ from nnie_pipeline.caffe.files import read_net, write_net
 from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.engine import pycaffe_engine
 from nnie_pipeline.errors import CheckError, InputError, NotExpressibleError
-from nnie_pipeline.rewrite import in_place
+from nnie_pipeline.rewrite import global_stats, in_place
 from nnie_pipeline.rewrite.base import Changes
 from nnie_pipeline.stages.probe import Probe
 from nnie_pipeline.stages.rewrite import rewrite_files
@@ -288,3 +288,64 @@ def test_outputs_that_were_asked_for_keep_their_order_after_a_cut(tmp_path: Path
     rewritten(TAIL_CUT + conv("z", "d", 6), tmp_path, outputs=["r", "z", "p"])
     record = json.loads((tmp_path / "out" / "rewrite.json").read_text())
     assert record["outputs"] == ["r", "z", "c"]
+
+
+OVERWRITTEN = {
+    "before pads": layer("BatchNorm", "bn", "data", "data")
+    + layer("Scale", "sc", "data", "data", "scale_param { bias_term: true }")
+    + conv("c", "data", 6, 3, "pad: 1"),
+    "an activation": layer("Scale", "s", "data", "data") + layer("ReLU", "r", "data", "data")
+    + conv("c", "data", 6),
+    "no merging there": layer("Power", "p", "data", "data", "power_param { power: 2 }")
+    + layer("Power", "q", "data", "data", "power_param { power: 3 }") + conv("c", "data", 6),
+    "names in use": layer("ReLU", "r", "data", "data") + layer("Sigmoid", "s", "data", "r")
+    + conv("c", "r", 6),
+    "merged": layer("BatchNorm", "bn", "data", "data") + conv("c", "data", 6, 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("case", OVERWRITTEN)
+def test_an_overwritten_input_keeps_its_name(
+    case: str, apart: bool, tmp_path: Path, pycaffe: Any
+) -> None:
+    same(pycaffe, INPUT + OVERWRITTEN[case], tmp_path, 1e-5, apart=apart)
+    written = read_net(tmp_path / "out" / "net.prototxt")
+    assert list(written.inputs) == ["data"]
+    assert not any("@input" in x or "data" in x for x in written.producers())
+    record = json.loads((tmp_path / "out" / "rewrite.json").read_text())
+    assert "data" not in record["names"]
+    text = (tmp_path / "out" / "changes.md").read_text()
+    assert "another use" not in text
+    assert "()" not in text[text.index("## Side by side") :]
+
+
+def test_an_overwritten_input_that_is_renamed_stands_in_the_table(tmp_path: Path) -> None:
+    text = INPUT + layer("ReLU", "r", "data", "data") + conv("c", "data", 6)
+    rewritten(text.replace('"data"', '"in/put"'), tmp_path)
+    record = json.loads((tmp_path / "out" / "rewrite.json").read_text())
+    assert record["names"] == {"in/put": "in_put"}
+    assert list(read_net(tmp_path / "out" / "net.prototxt").inputs) == ["in_put"]
+
+
+@pytest.mark.parametrize("skip", [[], ["merge-batch-norm"]])
+def test_a_batch_norm_that_stays_says_what_the_guide_wants(
+    skip: list[str], tmp_path: Path, pycaffe: Any
+) -> None:
+    text = INPUT + layer("Pooling", "p", "data", "", "pooling_param { kernel_size: 2 }")
+    text += layer("BatchNorm", "bn", "p") + layer("ReLU", "r", "bn") + conv("c", "r", 4)
+    text += layer("BatchNorm", "b2", "c", "", "batch_norm_param { eps: 0.01 }")
+    same(pycaffe, text, tmp_path, 1e-5, skip=skip)
+    net = read_net(tmp_path / "out" / "net.prototxt")
+    stays = [x.params.batch_norm_param for x in net.layers if x.type == "BatchNorm"]
+    assert len(stays) == 1 + len(skip)
+    assert all(x.use_global_stats for x in stays)
+
+
+def test_statistics_of_the_picture_are_left_to_the_check(tmp_path: Path) -> None:
+    text = INPUT + layer("ReLU", "r", "data")
+    net, _ = random_net(
+        text + layer("BatchNorm", "bn", "r", "", "batch_norm_param { use_global_stats: false }")
+    )
+    assert not global_stats.apply(net).lines
+    assert not net.find("bn").params.batch_norm_param.use_global_stats

@@ -53,7 +53,7 @@ def apply(net: Net) -> Changes:
         _note(net, layer, _behind(net, layer, shapes, readers), changes)
     readers, makers = net.consumers(), net.producers()
     for layer in _weighted(net):
-        _note(net, layer, _before(net, layer, shapes, readers, makers, changes), changes)
+        _note(net, layer, _before(net, layer, shapes, readers, makers), changes)
     return changes
 
 
@@ -98,7 +98,6 @@ def _before(
     shapes: dict[str, Shape],
     readers: dict[str, list[Layer]],
     makers: dict[str, Layer],
-    changes: Changes,
 ) -> list[Layer]:
     """Merge as much of the chain in front of `layer` as is exact; gives its layers."""
     bottom = shapes[layer.bottoms[0]]
@@ -121,12 +120,5 @@ def _before(
     if found is None or not scale_inputs(layer, found, bottom):
         return []
     chain = chain[len(chain) - exact :]
-    first = chain[0].bottoms[0]
-    layer.bottoms = [first]
-    name = chain[0].tops[0]
-    if first in net.inputs and first == f"{name}@input":
-        # It was overwritten in place; the input keeps the name that it has in the file.
-        net.rename(first, name)
-        changes.rename(first, name)
-        shapes[name] = shapes[first]
+    layer.bottoms = [chain[0].bottoms[0]]
     return chain

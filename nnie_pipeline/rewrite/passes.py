@@ -15,7 +15,9 @@ from nnie_pipeline.rewrite import (
     flatten,
     fold_input,
     global_pooling,
+    global_stats,
     in_place,
+    input_names,
     interp,
     merge_batch_norm,
     names,
@@ -28,6 +30,8 @@ from nnie_pipeline.rewrite import (
 from nnie_pipeline.rewrite.base import Pass
 
 PASSES: tuple[Pass, ...] = (
+    # The input first: later passes tell it by its name.
+    Pass("input-names", input_names.apply, False, input_names.REASON),
     # Structure first: later passes see only layers that NNIE has.
     Pass("cut-cpu-tail", cut_tail.apply, False, cut_tail.REASON, new_outputs=True),
     Pass("remove-idle-layers", remove_idle.apply, False, remove_idle.REASON),
@@ -42,6 +46,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("compose-activations", activations.apply, True, activations.REASON),
     Pass("split-global-pooling", global_pooling.apply, True, global_pooling.REASON),
     Pass("merge-batch-norm", merge_batch_norm.apply, True, merge_batch_norm.REASON),
+    Pass("global-stats", global_stats.apply, False, global_stats.REASON),
     # Behind merging, when the first convolution reads the input itself.
     Pass("fold-input", fold_input.apply, True, fold_input.REASON),
     Pass("split-groups", split_groups.apply, True, split_groups.REASON),

@@ -103,7 +103,7 @@ def rewrite(
     applied = []
     before: tuple[list[str], Sequence[Sequence[Array]]] | None = None
     left: InputForm | None = None
-    as_before = _as_it_is
+    as_before: Callable[[Net], Net] = _as_it_is
     for item in _passes(order_like, apart, marks, in_place_before):
         if item.name in skip:
             continue
@@ -142,6 +142,11 @@ def rewrite(
             "nothing is left of the network that NNIE could run; name other outputs"
         )
     table = _table(work, first_names, current, layer_names)
+    # A blob that is an input and overwritten stands for the input.
+    for value in net.inputs:
+        table.pop(first_names[value], None)
+        if first_names[value] != current[value]:
+            table[first_names[value]] = current[value]
     return Rewritten(work, table, applied, left, current, as_before)
 
 
