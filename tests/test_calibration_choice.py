@@ -65,6 +65,14 @@ def test_doubles_are_dropped_and_their_first_is_named() -> None:
     assert dropped == {"again": "near-duplicate of first", "larger": "near-duplicate of first"}
 
 
+def test_a_slow_change_is_followed_from_picture_to_kept_picture() -> None:
+    """Each frame is near the one before; only what is near a kept one is a double."""
+    frames = {f"frame {n}": np.full((90, 160, 3), 100 + 3 * n, np.uint8) for n in range(6)}
+    kept, dropped = chosen(frames, 9)
+    assert kept == ["frame 0", "frame 2", "frame 4"]
+    assert dropped["frame 5"] == "near-duplicate of frame 4"
+
+
 def test_a_choice_covers_what_the_first_pictures_do_not() -> None:
     """Thirty frames of one bright scene, and at the end one of each other kind."""
     usual = {f"usual {n:02}": scene(100 + n, 150, 40) for n in range(30)}
