@@ -827,3 +827,23 @@ def test_command_says_what_is_wrong_with_its_input(tmp_path: Path) -> None:
     status, output = run(str(tmp_path / "none.prototxt"))
     assert status == 2
     assert "nothing there" in output
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'input: "data" input_shape { dim: 4 dim: 1 dim: 16 }\n'
+        'input: "cont" input_shape { dim: 4 dim: 1 }\n'
+        'layer { name: "l" type: "LSTM" bottom: "data" bottom: "cont" top: "l" '
+        "recurrent_param { num_output: 8 } }",
+        'input: "a" input_shape { dim: 1 dim: 1 dim: 4 dim: 16 }\n'
+        'input: "b" input_shape { dim: 1 dim: 1 dim: 8 dim: 16 }\n'
+        'layer { name: "m" type: "MatMul" bottom: "a" bottom: "b" top: "m" '
+        "matmul_param { dim_1: 4 dim_2: 16 dim_3: 8 } }",
+    ],
+)
+def test_limits_of_pictures_hold_for_pictures_only(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "n.prototxt"
+    path.write_text(text)
+    found = check(read_net(path), NEW_CHIP)
+    assert not {"input-batch", "input-size"} & {x.id for x in found}

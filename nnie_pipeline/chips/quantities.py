@@ -33,11 +33,15 @@ class UnknownShapeError(Exception):
 
 @dataclass(frozen=True)
 class Site:
-    """A layer with the shapes of its bottoms and tops (None where unknown)."""
+    """A layer with the shapes of its bottoms and tops (None where unknown).
+
+    `readers` are the types of the layers that read an input.
+    """
 
     layer: Layer
     bottoms: Sequence[Dims | None]
     tops: Sequence[Dims | None]
+    readers: frozenset[str] = frozenset()
 
     def bottom(self, index: int = 0) -> Dims:
         """The shape of a bottom."""
@@ -156,13 +160,16 @@ def _axis(value: int, shape: Dims) -> int:
 
 def _batch(site: Site) -> Values:
     shape = site.top()
-    # A recurrent network's input of three axes begins with the frames.
-    return {} if len(shape) == 3 else {"the first dim": shape[0]}
+    # A recurrent network's inputs begin with the frames (Caffe 1.0, recurrent_layer).
+    frames = len(shape) == 3 or site.readers & {"LSTM", "RNN"}
+    return {} if frames else {"the first dim": shape[0]}
 
 
 def _picture_side(site: Site) -> Values:
     shape = site.top()
     is_picture = len(shape) == 4 and isinstance(shape[1], int) and shape[1] in (1, 3)
+    if site.readers and site.readers <= {"LSTM", "MatMul", "RNN"}:
+        return {}  # Vectors and matrices, fed as S32.
     return {"height": shape[2], "width": shape[3]} if is_picture else {}
 
 

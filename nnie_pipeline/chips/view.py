@@ -59,11 +59,12 @@ def view_of(net: Net, chip: Chip, known: frozenset[str]) -> View:
 
 def _places(net: Net, known: frozenset[str]) -> Iterator[Place]:
     shapes: dict[str, Shape | None] = {}
+    readers = net.consumers()
     for name, shape in net.inputs.items():
         shapes[name] = shape
-        yield Place(
-            -1, Layer(name, INPUT, [], [name]), Site(Layer(name, INPUT, [], [name]), [], [shape])
-        )
+        layer = Layer(name, INPUT, [], [name])
+        types = frozenset(x.type for x in readers.get(name, []))
+        yield Place(-1, layer, Site(layer, [], [shape], types))
     for index, layer in enumerate(net.layers):
         bottoms = [shapes.get(x) for x in layer.bottoms]
         tops, problem = _tops(layer, bottoms, known)
