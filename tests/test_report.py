@@ -606,7 +606,7 @@ def test_the_ticks_of_the_plot_never_touch(lowest: float) -> None:
     places = sorted(layout["yaxis.tickvals"])
     assert all(b - a > (high - low) / 30 for a, b in itertools.pairwise(places))
     assert {"1", "0.99", "0.95"} <= set(layout["yaxis.ticktext"])
-    assert low <= plot.spread(lowest) <= high  # type: ignore[operator]
+    assert low <= plot.spread(lowest) <= high
 
 
 def test_plotly_is_imported_by_the_report_stage_alone() -> None:

@@ -13,8 +13,9 @@ import pytest
 from nnie_pipeline.caffe.files import read_net
 from nnie_pipeline.engine.normalise import batch_norm_statistics
 from nnie_pipeline.report.misleading import misleading
-from nnie_pipeline.report.records import Compared, LayerDifference, Mixed, NetworkDrawn
+from nnie_pipeline.report.records import Compared, LayerDifference
 from nnie_pipeline.report.runs import Run
+from nnie_pipeline.report.study_records import Mixed, NetworkDrawn
 from nnie_pipeline.report.texts import Texts
 from tests import browser
 from tests.builds import built_once, nnie

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nnie_pipeline.report.plot import ORANGE, spread
-from nnie_pipeline.report.records import BatchNorm, NetworkDrawn
 from nnie_pipeline.report.runs import Run
+from nnie_pipeline.report.study_records import BatchNorm, NetworkDrawn
 
 _WORSE = 1.25
 """An angle this much larger than that of the operation's end is no accident."""

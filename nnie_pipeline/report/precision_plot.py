@@ -8,7 +8,7 @@ from typing import Any
 
 from nnie_pipeline.report import formats
 from nnie_pipeline.report.plot import base_layout
-from nnie_pipeline.report.records import Mix, Mixed, Sensitivity
+from nnie_pipeline.report.study_records import Mix, Mixed, Sensitivity
 from nnie_pipeline.report.texts import Texts
 
 _LEAST = 1e-9

@@ -21,7 +21,9 @@ class Record(BaseModel):
     STAGE: ClassVar[str]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a record."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -40,14 +42,14 @@ class Fetched(Record):
     notes: str = ""
 
 
-class KeptOutput(_Part):
+class KeptOutput(Part):
     """An output of the ONNX model and the Caffe top that holds it."""
 
     onnx: str
     caffe: str
 
 
-class Verification(_Part):
+class Verification(Part):
     """The converted network against onnxruntime; the errors are relative to an output's maximum."""
 
     picture: str
@@ -69,7 +71,7 @@ class Converted(Record):
     verification: Verification | None = None
 
 
-class Pass(_Part):
+class Pass(Part):
     """One pass: what it is for, how often it changed something, the difference it made."""
 
     name: str
@@ -97,7 +99,7 @@ class Rewritten(Record):
     passes: tuple[Pass, ...]
 
 
-class Finding(_Part):
+class Finding(Part):
     """A rule that a layer breaks."""
 
     id: str
@@ -117,7 +119,7 @@ class Checked(Record):
     findings: tuple[Finding, ...]
 
 
-class SizeRow(_Part):
+class SizeRow(Part):
     """A valid input size, its anchors in pixels of `Sized.source`, and its estimated cost."""
 
     height: int
@@ -148,7 +150,7 @@ class Sized(Record):
     problem: str = ""
 
 
-class Placement(_Part):
+class Placement(Part):
     """Size of the picture before it was brought to the network's size."""
 
     height: int
@@ -157,7 +159,7 @@ class Placement(_Part):
     scale_y: float
 
 
-class CalibrationPicture(_Part):
+class CalibrationPicture(Part):
     """One picture of the calibration set."""
 
     file: str
@@ -168,7 +170,7 @@ class CalibrationPicture(_Part):
     placement: Placement | None = None
 
 
-class NetworkInput(_Part):
+class NetworkInput(Part):
     """What the network is fed with, per channel in its own order."""
 
     colour: str
@@ -192,7 +194,7 @@ class Calibrated(Record):
     pictures: tuple[CalibrationPicture, ...]
 
 
-class DumpedBlob(_Part):
+class DumpedBlob(Part):
     """One value of the network."""
 
     layer: str
@@ -211,7 +213,7 @@ class Dumped(Record):
     blobs: tuple[DumpedBlob, ...]
 
 
-class LayerDifference(_Part):
+class LayerDifference(Part):
     """One layer of two dumps; None stands for a number that is not finite."""
 
     name: str
@@ -247,208 +249,7 @@ class Compared16(Compared):
     PLACE = "compare/16.json"
 
 
-class AlternativeLayer(_Part):
-    """One value: cosine and noise by the rule that chose the ranges."""
-
-    layer: str
-    type: str
-    cosine: dict[str, float | None]
-    sqnr_db: dict[str, float | None] = {}
-
-
-class Alternatives(Record):
-    """Other ranges than the maximum, compared; `outputs` is the least cosine by rule."""
-
-    PLACE = "clip/alternatives.json"
-    STAGE = "simulate"
-
-    bits: int | str
-    layers: tuple[AlternativeLayer, ...]
-    outputs: dict[str, float | None]
-    best: str = ""
-
-
-class DrawnLayer(_Part):
-    """A layer, and the number of the chip's operation that it belongs to."""
-
-    name: str
-    type: str
-    bottoms: tuple[str, ...]
-    tops: tuple[str, ...]
-    detail: str = ""
-    operation: int
-
-
-class DrawnValue(_Part):
-    """A value of the float run; its histogram is explained in `compare.histogram`."""
-
-    shape: Shape
-    least: float | None = None
-    largest: float | None = None
-    mean: float | None = None
-    deviation: float | None = None
-    zeros: float = 0.0
-    below: float = 0.0
-    first: int = 0
-    positive: tuple[int, ...] = ()
-    negative: tuple[int, ...] = ()
-
-
-class BatchNorm(_Part):
-    """A BatchNorm that was not merged: the channel that most of its dump's error comes from.
-
-    `before` and `behind` are the first and the last layer of its operation; `factor` is what
-    the Scale behind it multiplies the channel by.
-    """
-
-    layer: str
-    before: str | None = None
-    behind: str | None = None
-    channels: int
-    channel: int
-    share: float
-    mean: float
-    spread: float
-    factor: float | None = None
-
-
-class Effect(_Part):
-    """What the number format does to a layer."""
-
-    kind: str
-    layer: str
-    evidence: str
-    size: float | None = None
-
-
-class NetworkDrawn(Record):
-    """The rewritten network with its values, and how the chip reads them."""
-
-    PLACE = "compare/network.json"
-    STAGE = "compare"
-
-    inputs: dict[str, Shape]
-    outputs: tuple[str, ...]
-    layers: tuple[DrawnLayer, ...]
-    values: dict[str, DrawnValue]
-    reads: dict[str, dict[str, tuple[int, ...]]] = {}
-    batch_norms: tuple[BatchNorm, ...] = ()
-    effects: tuple[Effect, ...] = ()
-
-
-class Explained(_Part):
-    """A cause, and how far a dump would lie from it."""
-
-    cause: str
-    title: str
-    variant: str = ""
-    bits: int | None = None
-    distance: float | None = None
-    outputs: float | None = None
-    remedy: str = ""
-    test: str = ""
-
-
-class Diagnosed(Record):
-    """Why a dump is not what it should be."""
-
-    PLACE = "diagnose/diagnose.json"
-    STAGE = "diagnose"
-
-    state: str
-    picture: str = ""
-    blobs: int | None = None
-    bits: int | None = None
-    distance: float | None = None
-    outputs: float | None = None
-    tied: tuple[str, ...] = ()
-    ranked: tuple[Explained, ...] = ()
-    unjudged: dict[str, str] = {}
-    effects: tuple[Effect, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-class OutputError(_Part):
-    """1 - cosine of the worst output, and its signal to noise ratio."""
-
-    error: float
-    sqnr_db: float | None = None
-
-
-class SensitiveLayer(_Part):
-    """A layer: alone in the chip's numbers (`only`), and alone in float (`without`)."""
-
-    name: str
-    type: str = ""
-    only: OutputError
-    without: OutputError
-    gain: float | None = None
-
-
-class Sensitivity(Record):
-    """What each layer's numbers cost the outputs."""
-
-    PLACE = "sensitivity/sensitivity.json"
-    STAGE = "sensitivity"
-
-    bits: int
-    pictures: int
-    everything: OutputError
-    layers: tuple[SensitiveLayer, ...]
-
-
-class Mix(_Part):
-    """A set of 16-bit layers: cosine of the worst output, time over that of 8 bit."""
-
-    layers: tuple[str, ...]
-    cosine: float
-    slowdown: float
-
-
-class Mixed(Record):
-    """The smallest set of 16-bit layers that reaches a cosine, and the curve to it."""
-
-    PLACE = "mixed/mixed.json"
-    STAGE = "mixed"
-
-    chosen: Mix
-    met: bool
-    curve: tuple[Mix, ...]
-    target_cosine: float | None = None
-    max_slowdown: float | None = None
-
-
-class Verified(_Part):
-    """Accuracy over the folds, its standard deviation, and the threshold."""
-
-    accuracy: float
-    deviation: float
-    threshold: float
-
-
-class PairsVerified(Record):
-    """A recogniser on pairs of pictures, by run."""
-
-    PLACE = "evaluate/pairs.json"
-    STAGE = "evaluate"
-
-    pairs: int
-    folds: int
-    pictures: int
-    runs: dict[str, Verified]
-
-
-class Histograms(Record):
-    """How often each level occurs in the calibration pictures, by channel."""
-
-    PLACE = "calibration/histograms.json"
-    STAGE = "calibrate"
-
-    channels: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
-
-
-class Difference(_Part):
+class Difference(Part):
     """Detections of two runs on one picture; the largest distances, in pixels."""
 
     matched: int
@@ -458,7 +259,7 @@ class Difference(_Part):
     landmark_pixels: float | None
 
 
-class EvaluatedPicture(_Part):
+class EvaluatedPicture(Part):
     """The detections on one picture, by run: onnx, float, 16, 8."""
 
     name: str
@@ -468,7 +269,7 @@ class EvaluatedPicture(_Part):
     differences: dict[str, Difference]
 
 
-class Judged(_Part):
+class Judged(Part):
     """Whether a picture holds a bar: `run` is compared with `against`."""
 
     picture: str
@@ -485,7 +286,7 @@ class Bar(Judged):
     pixels: float
 
 
-class Embedded(_Part):
+class Embedded(Part):
     """A picture's embeddings: cosine with the ONNX model's, by run: float, 16, 8."""
 
     name: str

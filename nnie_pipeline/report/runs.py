@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnie_pipeline.report.build import Build, Missing
-from nnie_pipeline.report.records import Alternatives, Compared, LayerDifference, NetworkDrawn
+from nnie_pipeline.report.records import Compared, LayerDifference
+from nnie_pipeline.report.study_records import Alternatives, NetworkDrawn
 from nnie_pipeline.report.texts import Texts
 
 MOST = 8

@@ -8,7 +8,8 @@ from typing import Any
 
 from nnie_pipeline.report import pictures
 from nnie_pipeline.report.build import Build, Missing
-from nnie_pipeline.report.records import Calibrated, Histograms
+from nnie_pipeline.report.records import Calibrated
+from nnie_pipeline.report.study_records import Histograms
 from nnie_pipeline.report.texts import Texts
 
 WIDTH, HEIGHT = 512, 130

@@ -7,14 +7,8 @@ from typing import Any, TypeVar
 
 from nnie_pipeline.report import formats, pictures
 from nnie_pipeline.report.build import Build, Missing
-from nnie_pipeline.report.records import (
-    Bar,
-    CosineBar,
-    Evaluated,
-    EvaluatedPicture,
-    Judged,
-    PairsVerified,
-)
+from nnie_pipeline.report.records import Bar, CosineBar, Evaluated, EvaluatedPicture, Judged
+from nnie_pipeline.report.study_records import PairsVerified
 from nnie_pipeline.report.texts import Texts
 
 RUNS = ("float", "16", "8")

@@ -7,8 +7,9 @@ from typing import Any
 from nnie_pipeline.report import formats
 from nnie_pipeline.report.build import Build, Missing
 from nnie_pipeline.report.misleading import misleading
-from nnie_pipeline.report.records import Diagnosed, Effect, Evaluated, NetworkDrawn
+from nnie_pipeline.report.records import Evaluated
 from nnie_pipeline.report.runs import Run, find_runs
+from nnie_pipeline.report.study_records import Diagnosed, Effect, NetworkDrawn
 from nnie_pipeline.report.texts import Texts
 
 MOST = 6

@@ -9,8 +9,9 @@ from typing import Any
 from nnie_pipeline.report import formats
 from nnie_pipeline.report.build import Build
 from nnie_pipeline.report.layered import Drawing, layered
-from nnie_pipeline.report.records import DrawnLayer, DrawnValue, LayerDifference, NetworkDrawn
+from nnie_pipeline.report.records import LayerDifference
 from nnie_pipeline.report.runs import Run, find_runs, plain
+from nnie_pipeline.report.study_records import DrawnLayer, DrawnValue, NetworkDrawn
 from nnie_pipeline.report.texts import Texts
 
 LIMITS = (0.999, 0.99, 0.95, 0.9)

@@ -6,7 +6,7 @@ from typing import Any
 
 from nnie_pipeline.report.build import Build, Missing
 from nnie_pipeline.report.precision_plot import mixed_figure, sensitivity_figure
-from nnie_pipeline.report.records import Mixed, Sensitivity
+from nnie_pipeline.report.study_records import Mixed, Sensitivity
 from nnie_pipeline.report.texts import Texts
 
 WORST = 15

@@ -9,8 +9,9 @@ from nnie_pipeline.report import formats
 from nnie_pipeline.report.build import Build, Missing
 from nnie_pipeline.report.misleading import misleading
 from nnie_pipeline.report.plot import ORANGE, RED
-from nnie_pipeline.report.records import Checked, Evaluated, Judged, NetworkDrawn
+from nnie_pipeline.report.records import Checked, Evaluated, Judged
 from nnie_pipeline.report.runs import Run, find_runs
+from nnie_pipeline.report.study_records import NetworkDrawn
 from nnie_pipeline.report.texts import Texts
 
 
