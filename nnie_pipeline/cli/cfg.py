@@ -186,14 +186,9 @@ def _explain(path: Path | None) -> None:
 def _expected(prototxt: Path, caffemodel: Path) -> str:
     """How large the parameters of the `.wk` will be, or why that cannot be told."""
     from nnie_pipeline.caffe.files import read_net
-    from nnie_pipeline.wk.size import expected_size
+    from nnie_pipeline.wk.size import said_size
 
     try:
-        net = read_net(prototxt, caffemodel)
-        sizes = {x: expected_size(net, x) for x in (8, 16)}
+        return said_size(read_net(prototxt, caffemodel))
     except InputError as error:
         return f"how large the .wk will be is not known: {error}"
-    text = " and ".join(f"{size.parameters:,} bytes at {x} bits" for x, size in sizes.items())
-    rest = dict.fromkeys(y for x in sizes.values() for y in x.not_counted)
-    left_out = f"; not counted: {'; '.join(rest)}" if rest else ""
-    return f"parameters in the .wk will take {text}; instructions come on top{left_out}"

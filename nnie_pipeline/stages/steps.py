@@ -43,6 +43,7 @@ from nnie_pipeline.stages.rewrite import rewrite_files
 from nnie_pipeline.stages.rewrite_options import RewriteOptions
 from nnie_pipeline.stages.run import Job, read_verdict
 from nnie_pipeline.stages.sizes import write_sizes
+from nnie_pipeline.wk.size import said_size
 from nnie_pipeline.zoo.fetch import fetch
 
 
@@ -185,7 +186,8 @@ def _cfg(job: Job) -> str:
     proof = prove_folder(
         job.path("mapper"), result.runs, job.size, _rewritten_input(job), job.input()
     )
-    return f"{', '.join(f'{x}.cfg' for x in result.runs)}; {proof}"
+    size = said_size(read_net(*job.net_files("rewrite")))
+    return f"{', '.join(f'{x}.cfg' for x in result.runs)}; {proof}; {size}"
 
 
 def _dump(job: Job) -> str:

@@ -39,6 +39,19 @@ def expected_size(net: Net, bits: int) -> ExpectedSize:
     return ExpectedSize(place_blocks(lengths)[-1], tuple(open_parts))
 
 
+def said_size(net: Net) -> str:
+    """The expected sizes at 8 and 16 bits in words.
+
+    Raises:
+        InputError: as `predict`.
+    """
+    sizes = {x: expected_size(net, x) for x in _TYPICAL_Z}
+    text = " and ".join(f"{size.parameters:,} bytes at {x} bits" for x, size in sizes.items())
+    rest = dict.fromkeys(y for x in sizes.values() for y in x.not_counted)
+    left_out = f"; not counted: {'; '.join(rest)}" if rest else ""
+    return f"parameters in the .wk will take {text}; instructions come on top{left_out}"
+
+
 def _lengths(item: Predicted) -> list[int]:
     bias, scale, shift = item.words(_TYPICAL_Z[item.bits])
     if item.bits == 8:
