@@ -190,11 +190,12 @@ def test_the_mapper_of_another_generation_is_ended_at_once(
     assert cli(*given, "hi3559av100").status == 0
 
 
-def test_the_chip_of_a_build_is_known(
-    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+@pytest.mark.parametrize("record", ["check/check.json", "cut.json"])
+def test_the_chip_of_a_build_or_a_part_is_known(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli, record: str
 ) -> None:
-    (place / "check").mkdir()
-    (place / "check" / "check.json").write_text('{"chip": "hi3559av100", "findings": []}')
+    (place / record).parent.mkdir(exist_ok=True)
+    (place / record).write_text('{"chip": "hi3559av100", "findings": []}')
     mapper = install(tmp_path / "sdk", wk=wk)
     done = cli("map", place, "--mapper", mapper, "--run", "inst_8bit")
     assert "the chip has NNIE 1.1" in done.error

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,19 @@ def test_a_log_is_explained_without_a_mapper(tmp_path: Path, cli: Cli) -> None:
     assert done.out.index("Transpose_174") < done.out.index("a blob is all zero")
     log.write_text("all is well\n")
     assert "no message that is known" in cli("map", "--explain-log", log).out
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "layer name: [", "layer name: [x] ", "Permute can only support", "1", ":1", " ", "\n",
+        "HI_MPI_SVP_NNIE_Forward", 'Message type "a', "undefined symbol: fixed_address",
+        "ERROR: file: ", "ERROR: file: a line: 1\n", "setUpDataDelta line: 1", "only C , H",
+        "layer[", "layer[a] value[",
+    ],
+)  # fmt: skip
+def test_strange_logs_take_no_longer_than_others(part: str) -> None:
+    started = time.process_time()
+    explain(part * (300_000 // len(part)))
+    stage_of("begin " + part * 60_000)
+    assert time.process_time() - started < 6

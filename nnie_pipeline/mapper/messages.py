@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import re
 import signal
@@ -51,9 +52,13 @@ def explain(log: str) -> list[Explanation]:
     found: dict[tuple[str, str], tuple[int, Explanation]] = {}
     for key, (pattern, entry) in _messages().items():
         for match in pattern.finditer(log):
-            if any(match.start() < end and begin < match.end() for begin, end in taken):
+            after = bisect.bisect_left(taken, match.span())
+            if any(
+                match.start() < end and begin < match.end()
+                for begin, end in taken[max(0, after - 1) : after + 1]
+            ):
                 continue
-            taken.append(match.span())
+            taken.insert(after, match.span())
             made = _explanation(key, entry, match)
             earlier = found.get((key, made.cause))
             if earlier is not None:
@@ -98,7 +103,7 @@ def explain_end(status: int, stage: str | None) -> Explanation:
 
 def stage_of(line: str) -> tuple[str, str] | None:
     """("begin" or "end", name) of a line that says so."""
-    match = _stages().fullmatch(line)
+    match = _stages().fullmatch(line) if len(line) <= _LONGEST else None
     return (match["edge"], match["name"].strip()) if match else None
 
 
