@@ -20,8 +20,11 @@ import pytest
 import typer
 import yaml
 
+from nnie_pipeline.chips.rule import rules
 from nnie_pipeline.cli import application
+from nnie_pipeline.diagnose.causes import CAUSES
 from nnie_pipeline.mapper import table
+from nnie_pipeline.rewrite.passes import PASSES
 from nnie_pipeline.zoo.spec import zoo_names
 from tests import level_picture
 from tests.builds import Build, here
@@ -161,6 +164,13 @@ def test_the_cfg_reference_names_every_option() -> None:
     listed = yaml.safe_load((ROOT / "mapper_cfg" / "options.yaml").read_text("utf-8"))["options"]
     text = (ROOT / "docs" / "cfg.md").read_text(encoding="utf-8")
     assert {x for x in listed if f"\n| `{x}` |" in text} == set(listed)
+
+
+@pytest.mark.parametrize("page", ["problems.md", "troubleshooting.md"])
+def test_rules_passes_and_causes_have_their_names(page: str) -> None:
+    known = {x.id for x in rules()} | {x.name for x in PASSES} | {x.name for x in CAUSES}
+    named = {x for x in inline(ROOT / "docs" / page) if re.fullmatch(r"[a-z]+(-[a-z]+)+", x)}
+    assert named <= known
 
 
 def test_the_site_has_every_page() -> None:
