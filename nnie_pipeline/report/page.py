@@ -20,6 +20,7 @@ from nnie_pipeline.report.records import Calibrated, Checked, Fetched
 from nnie_pipeline.report.sections import (
     built,
     calibration,
+    compiled,
     detections,
     diagnosis,
     drawing,
@@ -50,6 +51,7 @@ SECTIONS: tuple[tuple[str, Context], ...] = (
     ("findings", findings.context),
     ("sizes", sizes.context),
     ("calibration", calibration.context),
+    ("compiled", compiled.context),
     ("network", network.context),
     ("passes", passes.context),
     ("built", built.context),

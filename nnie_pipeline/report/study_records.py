@@ -31,6 +31,41 @@ class Alternatives(Record):
     best: str = ""
 
 
+class RangeOfFile(Part):
+    """z of one input of a layer: by calibration, in a compiled file, and between them."""
+
+    layer: str
+    bottom: str
+    own: int
+    file: int | None = None
+    sixteenths: float | None = None
+
+
+class RangesApart(Part):
+    """How far z by calibration is from the file's, in sixteenths of an octave."""
+
+    count: int
+    median: float
+    mean_magnitude: float
+    p10: float
+    p90: float
+
+
+class CompiledRanges(Record):
+    """Ranges by calibration held against those of a compiled file."""
+
+    PLACE = "wk/wk.json"
+    STAGE = "simulate"
+
+    file: str
+    verdict: str
+    bits: int
+    rule: str
+    pictures: int
+    layers: tuple[RangeOfFile, ...]
+    summary: RangesApart | None = None
+
+
 class DrawnLayer(Part):
     """A layer, and the number of the chip's operation that it belongs to."""
 
