@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -10,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from nnie_pipeline.caffe.net import Array, Net
+from nnie_pipeline.caffe.caffe_pb2 import ConvolutionParameter, FlattenParameter, LayerParameter
+from nnie_pipeline.caffe.net import Array, Layer, Net
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.caffe.windows import conv_window
 from nnie_pipeline.engine.onnxruntime_engine import Session
-from nnie_pipeline.errors import NotExpressibleError
+from nnie_pipeline.errors import CheckError, NotExpressibleError
 from nnie_pipeline.rewrite import activations, axes, flatten, interp
 from nnie_pipeline.rewrite.run import max_difference, rewrite
 from tests import caffe_reference
@@ -270,3 +272,39 @@ def test_other_axes_stay() -> None:
     after, lines = applied(axes, net)
     assert not lines
     assert after.find("p").params.softmax_param.axis == -1
+
+
+def test_a_pass_is_not_blamed_for_what_fusing_moves() -> None:
+    """Without the Flatten between them, onnxruntime fuses the ReLU into the convolution."""
+    random = np.random.default_rng(4)
+
+    def weights(out: int, into: int, kernel: int) -> list[Array]:
+        shape = (out, into, kernel, kernel)
+        return [random.normal(0, 0.3, x).astype(np.float32) for x in (shape, out)]
+
+    net = Net("n", {"x": (1, 3, 24, 24)}, [], ["e"])
+    conv = LayerParameter(
+        convolution_param=ConvolutionParameter(num_output=16, kernel_size=[3], pad=[1])
+    )
+    net.layers = [
+        Layer("c", "Convolution", ["x"], ["c"], conv, weights(16, 3, 3)),
+        Layer("k", "Flatten", ["c"], ["k"], LayerParameter(flatten_param=FlattenParameter(axis=3))),
+        Layer("r", "ReLU", ["k"], ["r"]),
+        Layer("d", "Convolution", ["c"], ["d"], LayerParameter(
+            convolution_param=ConvolutionParameter(num_output=16, kernel_size=[1])
+        ), weights(16, 16, 1)),
+        Layer("e", "Eltwise", ["r", "d"], ["e"]),
+    ]  # fmt: skip
+    x = random.normal(0, 1, (1, 3, 24, 24)).astype(np.float32)
+
+    def run(candidate: Net, fused: bool = True) -> list[list[Array]]:
+        made = Session(candidate, fused=fused).run({"x": x})
+        return [[made[name] for name in candidate.outputs]]
+
+    moved = run(net)[0][0]
+    result = rewrite(net, run, run_apart=partial(run, fused=False))
+    assert "Flatten" not in {layer.type for layer in result.net.layers}
+    assert all(entry.difference == 0 for entry in result.passes)
+    np.testing.assert_allclose(run(result.net)[0][0], moved, rtol=1e-4, atol=1e-4)
+    with pytest.raises(CheckError, match="remove-flatten"):
+        rewrite(net, run)

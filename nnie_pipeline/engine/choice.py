@@ -34,13 +34,18 @@ def check_engine(engine: str) -> None:
 
 
 def session(
-    engine: str, net: Net, values: Sequence[str] | None = None, as_written: bool = False
+    engine: str,
+    net: Net,
+    values: Sequence[str] | None = None,
+    as_written: bool = False,
+    fused: bool = True,
 ) -> Session:
     """A session of the engine called `engine`; `values` names what a run gives back (default:
     the outputs of `net`).
 
     With `as_written` Caffe runs the network as its files have it, layers in place too; onnxruntime
-    gives every value memory of its own always.
+    gives every value memory of its own always, and without `fused` computes every layer alone, as
+    Caffe does.
 
     Raises:
         InputError: no engine has that name, pycaffe is not built, or the engine cannot run a
@@ -53,4 +58,4 @@ def session(
         return pycaffe_engine.Session(net, values, as_written)
     from nnie_pipeline.engine import onnxruntime_engine
 
-    return onnxruntime_engine.Session(net, values)
+    return onnxruntime_engine.Session(net, values, fused)

@@ -23,13 +23,13 @@ _REFUSALS = (
 class Session:
     """A network ready to run; `values` names what a run gives back (default: the outputs).
 
-    Inputs and results are float32 arrays with the shapes of the `Net`.
+    Inputs and results are float32 arrays with the shapes of the `Net`. `fused` as `open_session`.
 
     Raises:
         InputError: as `to_onnx`, or onnxruntime refuses the network.
     """
 
-    def __init__(self, net: Net, values: Sequence[str] | None = None) -> None:
+    def __init__(self, net: Net, values: Sequence[str] | None = None, fused: bool = True) -> None:
         self._wanted = list(net.outputs if values is None else values)
         self._inputs = dict(net.inputs)
         self._computed = [x for x in self._wanted if x not in self._inputs]
@@ -37,7 +37,9 @@ class Session:
         self._name = net.name
         try:
             # onnxruntime takes no network that makes nothing.
-            self._session = open_session(model.SerializeToString()) if self._computed else None
+            self._session = (
+                open_session(model.SerializeToString(), fused) if self._computed else None
+            )
         except _REFUSALS as error:
             raise InputError(self._refusal(error)) from error
 
@@ -66,8 +68,11 @@ class Session:
         return f"onnxruntime cannot run the network {self._name}: {reason}"
 
 
-def open_session(model: bytes | str) -> Any:
+def open_session(model: bytes | str, fused: bool = True) -> Any:
     """An onnxruntime session for CPU with settings for many small sessions side by side.
+
+    Without `fused` every node is computed alone, so that equal nodes give equal bits whatever
+    stands around them.
 
     Spinning worker threads of one session take the cores from the next, so they do not spin.
     Denormals are computed with: the option to take them as zero would switch the processor over
@@ -80,6 +85,8 @@ def open_session(model: bytes | str) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not fused:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(
         model, options, providers=["CPUExecutionProvider"], disabled_optimizers=["Pad_Fusion"]
     )

@@ -28,6 +28,9 @@ run in another order.
 
 NO_MARKS = Marks()
 
+_FUSING = 1e-5
+"""What fusing layers moves at most; more than that is no rounding."""
+
 Runner = Callable[[Net], Sequence[Sequence[Array]]]
 """Runs a network on each test input and gives its outputs in order."""
 
@@ -77,6 +80,7 @@ def rewrite(
     apart: bool = False,
     marks: Marks = NO_MARKS,
     instead: Mapping[str, Apply] = MappingProxyType({}),
+    run_apart: Runner | None = None,
 ) -> Rewritten:
     """Apply every pass but those in `skip` to a copy of `net`.
 
@@ -85,6 +89,8 @@ def rewrite(
     names the layers of a network whose order is known to work; it takes the place of the
     canonical order. With `apart` no layer works in place. `marks` names layers to mark.
     `instead` has functions that run in place of those of the passes called so, with options set.
+    `run_apart` runs every layer alone: it decides where `run`, which may fuse layers, gives other
+    bits after a pass that only moves layers.
 
     Raises:
         InputError: a layer to mark is not there.
@@ -119,6 +125,7 @@ def rewrite(
         if changes.as_before is not None:
             as_before = changes.as_before
             run = _as_before(run, as_before)
+            run_apart = run_apart and _as_before(run_apart, as_before)
         after = run(work)
         kept = dict.fromkeys(changes.values.get(x, x) for x in previous.outputs)
         if item.new_outputs or list(kept) == work.outputs:
@@ -126,6 +133,9 @@ def rewrite(
         else:
             difference = float("inf")
         limit = tolerance if item.arithmetic else 0.0
+        if limit < difference <= _FUSING and run_apart is not None:
+            apart_before = run_apart(_only(previous.copy(), names))
+            difference = max_difference(apart_before, run_apart(work))
         if not difference <= limit:
             raise CheckError(
                 f"pass {item.name} moves an output by {difference:.3g} of its maximum, more "

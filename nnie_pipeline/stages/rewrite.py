@@ -78,15 +78,18 @@ def rewrite_files(
     form = options.input_form(net)
     blobs = told(probe, form).inputs(list(net.inputs.values()))
 
-    def run(candidate: Net) -> list[list[Array]]:
-        running = session(engine, candidate)
+    def run(candidate: Net, fused: bool = True) -> list[list[Array]]:
+        running = session(engine, candidate, fused=fused)
         results = [running.run(dict(zip(candidate.inputs, x, strict=True))) for x in blobs]
         return [[x[name] for name in candidate.outputs] for x in results]
 
     instead = options.instead(form)
     instead["cut-cpu-tail"] = partial(cut_tail, asked=bool(outputs))
     try:
-        result = rewrite(net, run, skip, tolerance, known_order, apart, marks, instead)
+        result = rewrite(
+            net, run, skip, tolerance, known_order, apart, marks, instead,
+            partial(run, fused=False),
+        )  # fmt: skip
     except CropError as error:
         here = next((x[2:] for x in net.inputs.values() if len(x) == 4), (0, 0))
         size = (here[0], here[1])
