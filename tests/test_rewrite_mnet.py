@@ -165,7 +165,7 @@ NETWORKS = [
     # Two stand behind a Deconvolution, all of them zeros in the published file; behind the first
     # Concat are no weights to merge into.
     Public("enet/bn_conv_merged_model", "enet/bn_conv_merged_weights", (209, 207), (3, 1),
-           frozenset({"batchnorm-global-stats-unset"})),
+           frozenset()),
 ]  # fmt: skip
 
 
