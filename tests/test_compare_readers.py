@@ -305,7 +305,8 @@ def test_the_command_compares_any_kinds(
     board = write(tmp_path / "board", board_files(values))
     page = tmp_path / "page.html"
     ran = cli("compare", mapper, board, "--json", "--html", page, "--min-cosine", "0.999")
-    assert ran.status == 2  # neither side has an order of its own and names
+    assert ran.status == 0, ran  # sizes alone tell
+    assert [x["name"] for x in ran.json["layers"]] == ["head_box", "head_score"]
     ran = cli("compare", ours.folder, board, "--json", "--html", page, "--min-cosine", "0.999")
     assert ran.status == 0, ran
     assert [x["name"] for x in ran.json["layers"]] == ["head/box", "head/score"]
@@ -318,6 +319,88 @@ def test_the_command_compares_any_kinds(
     failed = cli("compare", ours.folder, worse, "--min-cosine", "0.99")
     assert failed.status == 1
     assert "head/score" in failed.error
+
+
+BROKEN: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("20", lambda text: "".join(text.splitlines(keepends=True)[:20])),
+    ("'zz'", lambda text: text + "zz\n"),
+)
+
+
+@pytest.mark.parametrize(("said", "damage"), BROKEN)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_broken_output_of_a_board_fails(
+    said: str, damage: Callable[[str], str], turned: bool, ours: Dump,
+    values: dict[str, Array], tmp_path: Path, cli: Cli,
+) -> None:  # fmt: skip
+    files = board_files(values)
+    name = "seg0_layer9_output0_inst.linear.hex"
+    files[name] = damage(files[name])
+    sides = (ours.folder, write(tmp_path / "b", files))
+    ran = cli("compare", *(sides[::-1] if turned else sides), "--min-cosine", "0.99")
+    assert ran.status in (1, 2)
+    assert name in ran.error
+    assert said in ran.error
+
+
+def test_an_output_without_a_partner_fails(
+    ours: Dump, values: dict[str, Array], tmp_path: Path, cli: Cli
+) -> None:
+    files = board_files(values)
+    del files["seg0_layer38_output0_inst.linear.hex"]
+    fewer = write(tmp_path / "fewer", files)
+    assert cli("compare", ours.folder, fewer).status == 0
+    for sides in ((ours.folder, fewer), (fewer, ours.folder)):
+        ran = cli("compare", *sides, "--min-cosine", "0.99")
+        assert ran.status == 1
+        assert "head/score has no partner" in ran.error
+    more = board_files(values) | {"seg0_layer50_output0_inst.linear.hex": hexes(np.zeros(7))}
+    ran = cli("compare", ours.folder, write(tmp_path / "more", more), "--min-cosine", "0.99")
+    assert ran.status == 1
+    assert "layer50" in ran.error
+    # What stands before the network's own layers is no output: a simulator may dump the data.
+    data = board_files(values) | {"seg0_layer0_output0_inst.linear.hex": hexes(np.zeros(7))}
+    ran = cli("compare", ours.folder, write(tmp_path / "data", data), "--min-cosine", "0.99")
+    assert ran.status == 0, ran
+
+
+def test_every_state_of_a_simulator_is_matched_one_to_one(
+    ours: Dump, values: dict[str, Array], tmp_path: Path
+) -> None:
+    files = {
+        f"seg0_layer{i}_output0_inst.linear.hex": hexes(x) for i, x in enumerate(values.values())
+    }
+    folder = write(tmp_path / "b", files)
+    found = compare(ours, open_dump(folder))
+    assert [x.name for x in found.layers] == ["conv", "bn", "relu", "head/box", "head/score"]
+    assert all(x.max_abs <= HALF for x in found.layers), by_name(found)
+    assert not found.only_left + found.only_right
+    assert "exchanged" not in found.notes[0]
+    # A broken file leaves the others in their places.
+    (folder / "seg0_layer1_output0_inst.linear.hex").write_text("00000000\n")
+    found = compare(ours, open_dump(folder))
+    assert [x.name for x in found.layers] == ["conv", "relu", "head/box", "head/score"]
+    assert all(x.max_abs <= HALF for x in found.layers), by_name(found)
+    assert [x.name for x in found.mismatched] == ["bn"]
+    assert "seg0_layer1_" in found.mismatched[0].reason
+
+
+def test_sizes_that_tell_nothing_ask_for_the_dot_file(
+    values: dict[str, Array], tmp_path: Path
+) -> None:
+    board = open_dump(write(tmp_path / "b", {
+        f"seg0_layer{i}_output0_inst.linear.hex": hexes(values["a"]) for i in range(2)
+    }))  # fmt: skip
+    texts = {x: decimals(values["a"]) for x in ("conv", "relu")}
+    script = {f"{k}_output0_4_6_5_caffe.linear.float": v for k, v in texts.items()}
+    named = open_dump(write(tmp_path / "s", script))
+    assert "--dot" in refusal(lambda: compare(named, board))
+    assert "--dot" in refusal(lambda: compare(board, named))
+    script["head_box_output0_3_6_5_caffe.linear.float"] = decimals(values["head/box"])
+    write(tmp_path / "b", {"seg0_layer7_output0_inst.linear.hex": hexes(values["head/box"])})
+    found = compare(open_dump(write(tmp_path / "s", script)), open_dump(tmp_path / "b"))
+    assert [x.name for x in found.layers] == ["head_box"]
+    assert "--dot" in found.notes[0]
 
 
 # --- bad files -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -285,6 +286,38 @@ def test_the_command_on_files(tmp_path: Path, cli: Cli) -> None:
     wrong = cli("diagnose", board, *given, "--json")
     assert wrong.status == 1
     assert json.loads(wrong.out)["cause"] == "wrong-picture"
+
+
+def test_a_broken_output_is_not_healthy(tmp_path: Path, cli: Cli) -> None:
+    net, weights = random_net(TEXT)
+    prototxt, caffemodel = save(tmp_path, TEXT, weights)
+    (tmp_path / "pics").mkdir()
+    cv2.imwrite(str(tmp_path / "pics" / "0.png"), picture(0))
+    write_set(find_pictures(tmp_path / "pics"), SPEC, (24, 30), tmp_path / "set")
+    made = Session(net, ["box", "score"]).run({"data": load_input(tmp_path / "set", 0)})
+    given = ("--net", prototxt, caffemodel, "--calibration", tmp_path / "set", "--bits", "float")
+
+    def board(name: str, change: Callable[[int, str], str]) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        for number, value in enumerate(made.values(), 4):
+            words = np.round(value.astype(np.float64) * 4096).astype(np.int64).reshape(-1)
+            text = change(number, "".join(f"{x & 0xFFFFFFFF:08x}\n" for x in words))
+            if text:
+                (folder / f"seg0_layer{number}_output0_inst.linear.hex").write_text(text)
+        return folder
+
+    assert cli("diagnose", board("whole", lambda _, x: x), *given).status == 0
+    short = cli("diagnose", board("short", lambda n, x: x if n == 4 else x[:180]), *given)
+    assert short.status == 1
+    assert "seg0_layer5_output0" in short.out
+    bad = cli("diagnose", board("bad", lambda n, x: x if n == 4 else x + "zz\n"), *given)
+    assert bad.status == 2
+    assert "seg0_layer5_output0" in bad.error
+    gone = cli("diagnose", board("gone", lambda n, x: x if n == 4 else ""), *given)
+    assert gone.status == 1
+    assert "score" in gone.error
+    assert "healthy" not in gone.out
 
 
 @pytest.mark.parametrize(

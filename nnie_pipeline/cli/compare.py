@@ -13,6 +13,8 @@ from nnie_pipeline.cli.common import console, existing_file, fail, reported
 if TYPE_CHECKING:
     from nnie_pipeline.compare.layers import Comparison
 
+_SHOWN = 3
+
 
 @reported
 def command(
@@ -30,7 +32,11 @@ def command(
         Path | None, typer.Option(help="cnn_net_tree.dot, which names a board's layers")
     ] = None,
     min_cosine: Annotated[
-        float | None, typer.Option(help="end with status 1 when a layer lies below")
+        float | None,
+        typer.Option(
+            help="end with status 1 when a layer lies below, has another shape, or an output has "
+            "no partner"
+        ),
     ] = None,
 ) -> None:
     """Compare two dumps of any kind in execution order, with RuyiStudio's metrics and more."""
@@ -61,6 +67,12 @@ def command(
         fail(
             f"layer {first.name} is {list(first.left)} on the left and {list(first.right)} on the "
             f"right: {first.reason}",
+            1,
+        )
+    if min_cosine is not None and found.missing:
+        fail(
+            f"{found.missing[0]}; give whole dumps of one network, and cnn_net_tree.dot with --dot "
+            "where layers have numbers only",
             1,
         )
 
@@ -101,3 +113,5 @@ def _print(found: Comparison) -> None:
     for side, names in (("left", found.only_left), ("right", found.only_right)):
         if names:
             say.print(f"only on the {side}: {', '.join(names)}", markup=False)
+    for line in found.missing[:_SHOWN]:
+        say.print(line, markup=False)

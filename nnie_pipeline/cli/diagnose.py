@@ -81,6 +81,8 @@ def command(
             (folder / name).write_text(to_json(found.to_json()), encoding="utf-8")
         if not as_json:
             console().print(f"next: nnie report {paths[0]}", markup=False)
+    if found.missing and found.diagnosis.state == "unexplained":
+        fail(f"the dump is not whole: {found.missing[0]}; dump every output again", 1)
     if found.diagnosis.state == "unexplained":
         fail("the dump differs and no cause explains it; see the first bad layer in compare", 1)
     if found.diagnosis.state == "explained":
@@ -118,7 +120,7 @@ def _print(found: Diagnosed) -> None:
 
     result = found.diagnosis
     width = f"{result.bits} bit" if result.bits else "float"
-    for note in found.notes:
+    for note in (*found.notes, *found.missing[:_SHOWN]):
         line(note)
     line(
         f"{result.blobs} blobs against the {width} run on {found.picture}: distance "
@@ -130,7 +132,7 @@ def _print(found: Diagnosed) -> None:
         line(f"the first blob that differs clearly: {result.first_bad}")
     if result.state == "healthy":
         line("the dump is healthy")
-    elif result.state == "unexplained":
+    elif result.state == "unexplained" and result.ranked:
         line("no cause explains the dump; the nearest:")
     for number, x in enumerate(result.ranked[: max(_SHOWN, len(result.tied))], 1):
         if result.state != "healthy":

@@ -68,7 +68,10 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Layers in execution order, and what could not be compared."""
+    """Layers in execution order, and what could not be compared.
+
+    `missing` says in words which outputs of either side have no partner.
+    """
 
     left: str
     right: str
@@ -78,6 +81,7 @@ class Comparison:
     threshold: float
     mismatched: tuple[Mismatch, ...] = ()
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def first_below(self) -> LayerDifference | None:
@@ -122,6 +126,7 @@ class Comparison:
                  "reason": x.reason}
                 for x in self.mismatched
             ],
+            "missing": list(self.missing),
             "notes": list(self.notes),
         }  # fmt: skip
 
@@ -147,11 +152,17 @@ def compare(left: Dump, right: Dump, threshold: float = THRESHOLD) -> Comparison
     return Comparison(
         left.kind, right.kind, tuple(layers),
         tuple(x.value for x in found.only_left), tuple(x.value for x in found.only_right),
-        threshold, tuple(mismatched), found.notes,
+        threshold, tuple(mismatched), found.notes, found.missing,
     )  # fmt: skip
 
 
 def _nothing(left: Dump, right: Dump, mismatched: Sequence[Mismatch]) -> InputError:
+    if not mismatched and left.named != right.named:
+        numbered = right.folder if left.named else left.folder
+        return InputError(
+            f"{left.folder} and {right.folder} have no layer in common that its size alone tells: "
+            f"{numbered} has layer numbers only; give cnn_net_tree.dot with --dot"
+        )
     if not mismatched:
         return InputError(
             f"{left.folder} and {right.folder} have no layer in common; are they dumps of one "
@@ -168,7 +179,10 @@ def _layer(left: Dump, a: DumpedBlob, right: Dump, b: DumpedBlob) -> LayerDiffer
     named, other = (a, b) if a.type or not b.type else (b, a)
     values = _fitted(left.load(a), right.load(b), a.role in ("weight", "bias"))
     if values is None:
-        return Mismatch(named.layer, named.type, a.shape, b.shape, explain(a.shape, b.shape))
+        reason = explain(a.shape, b.shape)
+        files = [x.folder / y.file for x, y in ((left, a), (right, b)) if not x.named]
+        said = f"{' and '.join(map(str, files))}: {reason}" if files else reason
+        return Mismatch(named.layer, named.type, a.shape, b.shape, said)
     x, y, alignment = values
     notes = [f"rows padded to {alignment} bytes: padding taken off"] if alignment else []
     if not (a.scaled and b.scaled):

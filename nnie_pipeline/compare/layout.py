@@ -63,13 +63,15 @@ def same_blob(left: Shape, right: Shape) -> bool:
 def explain(left: Shape, right: Shape) -> str:
     """Why a blob may have one shape here and another there, in words."""
     a, b = bare(left), bare(right)
-    if len(b) == 1 and len(a) > 1:
-        wanted = math.prod(a)
+    if (len(a) == 1) != (len(b) == 1):
+        side, held, whole = ("left", a, b) if len(a) == 1 else ("right", b, a)
         return (
-            f"the right file holds {b[0]} numbers where {wanted} belong, or "
-            f"{math.prod(padded_shape(a, 16))} with rows padded to 16 bytes; it is another "
+            f"the {side} file holds {held[0]} numbers where {math.prod(whole)} belong, or "
+            f"{math.prod(padded_shape(whole, 16))} with rows padded to 16 bytes; it is another "
             "layer's or is cut off"
         )
+    if len(a) == len(b) == 1:
+        return f"{a[0]} numbers against {b[0]}: one file is another layer's or is cut off"
     if len(a) == 3 and len(b) == 3:
         if a == (b[0], b[2], b[1]):
             return "height and width are exchanged"

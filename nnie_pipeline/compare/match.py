@@ -3,17 +3,18 @@
 By name: layer, role and number of the top. Names are compared as the vendor writes them: other
 signs than letters and digits as `_`, and cut to 31 characters where one side has no longer ones
 (node names of a .wk). Where one side keeps only the last state of a blob that in-place layers
-change, the other side's last state is its partner. Without names: by size and order.
+change, the other side's last state is its partner. Without names: by size and order (`by_size`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from nnie_pipeline.compare.by_size import by_size
 from nnie_pipeline.compare.dumps import Dump, DumpedBlob
-from nnie_pipeline.compare.layout import bare, counts, same_blob
+from nnie_pipeline.compare.layout import same_blob
 
 NODE_NAME = 31
 """Characters of a node name in a .wk (HiSVP API reference: 32 bytes with the terminator)."""
@@ -21,23 +22,58 @@ NODE_NAME = 31
 
 @dataclass(frozen=True)
 class Match:
-    """Pairs (left, right) in execution order, what is left over, and remarks."""
+    """Pairs (left, right) in execution order, what is left over, and remarks.
+
+    `missing` says in words which outputs of either side have no partner.
+    """
 
     pairs: tuple[tuple[DumpedBlob, DumpedBlob], ...]
     only_left: tuple[DumpedBlob, ...]
     only_right: tuple[DumpedBlob, ...]
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def match(left: Dump, right: Dump) -> Match:
     """Pair the blobs of two dumps; the order is the left one's if it has one."""
     if not left.ordered and right.ordered:
         turned = _match(right, left)
-        return Match(
+        found = Match(
             tuple((b, a) for a, b in turned.pairs),
             turned.only_right, turned.only_left, turned.notes,
         )  # fmt: skip
-    return _match(left, right)
+    else:
+        found = _match(left, right)
+    pairs = list(zip(*found.pairs, strict=True)) or [(), ()]
+    missing = (
+        *_missing(left, pairs[0], found.only_left, right),
+        *_missing(right, pairs[1], found.only_right, left),
+    )
+    return replace(found, missing=missing)
+
+
+def _missing(
+    dump: Dump, matched: Sequence[DumpedBlob], alone: Sequence[DumpedBlob], other: Dump
+) -> Iterator[str]:
+    """The outputs of `dump` among the blobs without a partner, in words.
+
+    Of layers with numbers only nobody knows which are outputs: all are that stand behind the
+    first one with a partner, if the other dump has names.
+    """
+    begun = {x.file for x in dump.blobs[_first(dump, matched) :]}
+    for blob in alone:
+        if blob.value in dump.outputs:
+            yield f"output {blob.value} has no partner in {other.folder}"
+        elif not dump.named and other.named and blob.file in begun:
+            yield (
+                f"{dump.folder / blob.file}, {blob.shape[0]} numbers, has no partner in "
+                f"{other.folder}"
+            )
+
+
+def _first(dump: Dump, matched: Sequence[DumpedBlob]) -> int:
+    files = {x.file for x in matched}
+    return next((i for i, x in enumerate(dump.blobs) if x.file in files), len(dump.blobs))
 
 
 def _match(first: Dump, second: Dump) -> Match:
@@ -45,7 +81,7 @@ def _match(first: Dump, second: Dump) -> Match:
     if first.named == second.named:
         partners = _by_name(first, second)
     else:
-        partners, notes = _by_size(first, second)
+        partners, notes = by_size(first, second)
     taken = {x.file for x in partners.values()}
     pairs = tuple((x, partners[x.file]) for x in first.blobs if x.file in partners)
     alone = tuple(x for x in first.blobs if x.file not in partners)
@@ -117,82 +153,3 @@ def _by_blob(first: Dump, second: Dump, partners: dict[str, DumpedBlob]) -> None
 
 def _key(blob: DumpedBlob, name: str, cut: int | None) -> tuple[str, str, int]:
     return blob.role, re.sub(r"[^A-Za-z0-9]", "_", name)[:cut], blob.number
-
-
-def _by_size(first: Dump, second: Dump) -> tuple[dict[str, DumpedBlob], list[str]]:
-    """Partners by size and order: one side's layers have numbers only."""
-    named, numbered = (first, second) if first.named else (second, first)
-    last = [x for x in named.blobs if x.role == "output" and x.value == x.blob]
-    outputs = [x for x in last if x.value in named.outputs]
-    outputs.sort(key=lambda x: named.outputs.index(x.value))
-    pairs, sure = _of_outputs(outputs, numbered.blobs), True
-    if pairs is None:
-        pairs, sure = _aligned(last, numbered.blobs)
-    note = (
-        f"{numbered.folder.name} has layer numbers only: {len(pairs)} of {len(numbered.blobs)} "
-        "blobs are matched by size and order"
-    )
-    if not sure:
-        note += "; several of one size could be exchanged: give cnn_net_tree.dot with --dot"
-    by_file = {(a if named is first else b).file: (b if named is first else a) for a, b in pairs}
-    return by_file, [note]
-
-
-def _of_outputs(
-    outputs: Sequence[DumpedBlob], blobs: Sequence[DumpedBlob]
-) -> list[tuple[DumpedBlob, DumpedBlob]] | None:
-    """The network's outputs and a dump of as many: the k-th of a size is the k-th of it."""
-    if len(outputs) != len(blobs):
-        return None
-    left = list(outputs)
-    pairs = []
-    for blob in blobs:
-        partner = next((x for x in left if fits(x, blob)), None)
-        if partner is None:
-            return None
-        left.remove(partner)
-        pairs.append((partner, blob))
-    return pairs
-
-
-def _aligned(
-    named: Sequence[DumpedBlob], blobs: Sequence[DumpedBlob]
-) -> tuple[list[tuple[DumpedBlob, DumpedBlob]], bool]:
-    """The longest common order (by size), and whether only one such order exists.
-
-    Where several blobs of one size could be meant, the one further on in the network is taken.
-    """
-    rows, columns = len(blobs), len(named)
-    equal = [[fits(x, y) for x in named] for y in blobs]
-    best = [[0] * (columns + 1) for _ in range(rows + 1)]
-    ways = [[1] * (columns + 1) for _ in range(rows + 1)]
-    for i in range(1, rows + 1):
-        for j in range(1, columns + 1):
-            options = [(best[i - 1][j], ways[i - 1][j]), (best[i][j - 1], ways[i][j - 1])]
-            top = max(x for x, _ in options)
-            count = sum(w for x, w in options if x == top)
-            if options[0][0] == options[1][0] == best[i - 1][j - 1] == top:
-                count -= ways[i - 1][j - 1]
-            if equal[i - 1][j - 1]:
-                through = best[i - 1][j - 1] + 1
-                if through > top:
-                    top, count = through, ways[i - 1][j - 1]
-                elif through == top:
-                    count += ways[i - 1][j - 1]
-            best[i][j], ways[i][j] = top, count
-    pairs = []
-    i, j = rows, columns
-    while i and j:
-        if equal[i - 1][j - 1] and best[i][j] == best[i - 1][j - 1] + 1:
-            pairs.append((named[j - 1], blobs[i - 1]))
-            i, j = i - 1, j - 1
-        elif best[i][j] == best[i - 1][j]:
-            i -= 1
-        else:
-            j -= 1
-    return pairs[::-1], ways[rows][columns] == 1
-
-
-def fits(named: DumpedBlob, numbered: DumpedBlob) -> bool:
-    """Whether a file of so many numbers can hold this blob, with padded rows or without."""
-    return numbered.shape[0] in counts(bare(named.shape))

@@ -22,11 +22,13 @@ _MOST_BETWEEN = 16
 class Observed:
     """Values of the network by name, in execution order, and remarks on how they were found.
 
-    Where the dump has another shape than the network, the array has the dump's.
+    Where the dump has another shape than the network, the array has the dump's. `missing` says
+    which outputs of the network, and which files that may be outputs, have no partner.
     """
 
     values: dict[str, Array]
     notes: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 def observe(net: Net, dump: Dump) -> Observed:
@@ -55,11 +57,11 @@ def observe(net: Net, dump: Dump) -> Observed:
             array = array.reshape(blob.shape)
         else:
             notes.append(
-                f"{blob.layer} is {list(bare(array.shape))}, the network's is "
+                f"{blob.layer} is {list(bare(array.shape))} in {dumped.file}, the network's is "
                 f"{list(bare(blob.shape))}"
             )
         values[blob.value] = array
-    return Observed(values, tuple(dict.fromkeys(notes)))
+    return Observed(values, tuple(dict.fromkeys(notes)), found.missing)
 
 
 def _reference(net: Net) -> Dump:
@@ -71,7 +73,7 @@ def _reference(net: Net) -> Dump:
         for x in net.layers
         for number, top in enumerate(x.tops)
     )
-    return Dump(Path(), "network", "", blobs, tuple(net.outputs))
+    return Dump(Path(f"the network {net.name}".strip()), "network", "", blobs, tuple(net.outputs))
 
 
 def _chosen(

@@ -30,12 +30,16 @@ _SIMULATED = re.compile(r"simulated (8|16) bit")
 
 @dataclass(frozen=True)
 class Diagnosed:
-    """The diagnosis, the effects of the number format beside it, and remarks."""
+    """The diagnosis, the effects of the number format beside it, and remarks.
+
+    A dump with outputs `missing` is not healthy, however right the others are.
+    """
 
     diagnosis: Diagnosis
     effects: tuple[Effect, ...]
     notes: tuple[str, ...]
     picture: str
+    missing: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The content of `diagnose --json`."""
@@ -58,6 +62,7 @@ class Diagnosed:
                 {"kind": x.kind, "layer": x.layer, "evidence": x.evidence, "size": x.size}
                 for x in self.effects
             ],
+            "missing": list(self.missing),
             "notes": list(self.notes),
         }
 
@@ -87,7 +92,9 @@ def diagnose(case: Case, dump: Dump) -> Diagnosed:
     feed = {case.input: case.blob()}
     ranges = case.ranges or calibrated(case.net, feed)
     shown = effects(view(case.net, case.unmerged, found.bits or WIDTHS[0], ranges, feed))
-    return Diagnosed(found, tuple(shown), seen.notes, case.picture.name)
+    if seen.missing and found.state == "healthy":
+        found = replace(found, state="unexplained")
+    return Diagnosed(found, tuple(shown), seen.notes, case.picture.name, seen.missing)
 
 
 def read_build(folder: Path) -> Case:
