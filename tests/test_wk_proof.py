@@ -351,3 +351,52 @@ def test_command_exports(shared: Path, tmp_path: Path) -> None:
     codes = np.load(tmp_path / "b" / "layer00.codes.npy")
     assert codes.dtype == np.int16
     assert codes.shape == (8, 96)
+
+
+def test_a_prototxt_alone_is_compared_by_inputs_and_outputs(shared: Path, tmp_path: Path) -> None:
+    models = shared / "models" / "retinaface_mnet025"
+    by_hand = models / "mnet_hand_rewritten.prototxt"
+    for name in NAMES.values():
+        status, output = run(str(models / name), "--against", str(by_hand))
+        assert status == 0
+        assert "has the inputs and outputs of mnet_hand_rewritten.prototxt" in output
+    file = str(models / NAMES[16])
+    # The same outputs, as MXNet's export has them: stride by stride.
+    status, output = run(file, "--against", str(models / "mnet.prototxt"))
+    assert status == 1
+    assert "output 2 is face_rpn_bbox_pred_stride16 in the file" in output
+    smaller = tmp_path / "smaller.prototxt"
+    smaller.write_text(by_hand.read_text().replace("dim: 640", "dim: 512"))
+    status, output = run(file, "--against", str(smaller))
+    assert status == 1
+    assert "another size: input data is 3x640x640 in the file, 3x512x512" in output
+    renamed = tmp_path / "renamed.prototxt"
+    renamed.write_text(by_hand.read_text().replace("landmark_pred_stride8", "marks_stride8"))
+    status, output = run(file, "--against", str(renamed), "--json")
+    assert status == 1
+    found, _ = json.JSONDecoder().raw_decode(output)
+    assert "face_rpn_landmark_pred_stride8" in found["against"]["reasons"][0]
+
+
+def test_names_are_compared_as_the_mapper_cuts_them(shared: Path, tmp_path: Path) -> None:
+    models = shared / "models" / "retinaface_mnet025"
+    text = (models / "mnet_hand_rewritten.prototxt").read_text()
+    longer = "face_rpn_cls_prob_reshape_stride16"
+    assert longer in text
+    (tmp_path / "a.prototxt").write_text(text.replace(longer, longer[:31] + "XYZ"))
+    status, _ = run(str(models / NAMES[16]), "--against", str(tmp_path / "a.prototxt"))
+    assert status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["net.caffemodel"], "--against NET.prototxt NET.caffemodel"),
+        (["--bits", "8"], "together with --against"),
+    ],
+)
+def test_half_an_against_is_explained(shared: Path, words: list[str], said: str) -> None:
+    file = shared / "models" / "retinaface_mnet025" / NAMES[16]
+    status, output = run(str(file), *words)
+    assert status == 2
+    assert said in output

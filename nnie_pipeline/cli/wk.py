@@ -22,11 +22,15 @@ _MOST_REASONS = 10
 @reported
 def command(
     file: Annotated[Path, typer.Argument(help="the .wk file")],
+    weights: Annotated[
+        Path | None, typer.Argument(help="with --against: the network's caffemodel")
+    ] = None,
     against: Annotated[
-        tuple[Path, Path] | None,
+        Path | None,
         typer.Option(
-            metavar="NET.prototxt NET.caffemodel",
-            help="prove that the file was compiled from this network; status 1 if it was not",
+            metavar="NET.prototxt [NET.caffemodel]",
+            help="prove that the file was compiled from this network; without a caffemodel compare "
+            "inputs and outputs alone; status 1 if it was not",
         ),
     ] = None,
     bits: Annotated[
@@ -43,10 +47,22 @@ def command(
     from nnie_pipeline.files import to_json
     from nnie_pipeline.wk.decode import decode
 
-    if bits not in (None, 8, 16) or (bits is not None and against is None):
-        raise InputError(f"--bits {bits}: give 8 or 16, together with --against")
-    model = decode(existing_file(file, ".wk file"))
-    proof = None if against is None else _prove(model, *against, bits)
+    if bits not in (None, 8, 16) or (bits is not None and weights is None):
+        raise InputError(
+            f"--bits {bits}: give 8 or 16, together with --against NET.prototxt NET.caffemodel"
+        )
+    if weights is not None and against is None:
+        raise InputError(f"{weights}: a second file; write --against NET.prototxt NET.caffemodel")
+    existing_file(file, ".wk file")
+    if against is not None and weights is None:
+        if export is not None:
+            raise InputError("--export with --against needs the caffemodel too")
+        _compare_header(file, against, as_json)
+        return
+    model = decode(file)
+    proof = None
+    if against is not None and weights is not None:
+        proof = _prove(model, against, weights, bits)
     if export is not None:
         from nnie_pipeline.wk.export import export_model
 
@@ -60,6 +76,28 @@ def command(
         _show_proof(file, proof)
     if proof is not None and not proof.holds:
         fail(f"{file.name} {proof.verdict}", 1)
+
+
+def _compare_header(file: Path, prototxt: Path, as_json: bool) -> None:
+    from nnie_pipeline.caffe.files import read_net
+    from nnie_pipeline.files import to_json
+    from nnie_pipeline.wk.header import read_header
+    from nnie_pipeline.wk.inputs_outputs import blob_reasons, order_reason
+
+    header = read_header(file)
+    net = read_net(existing_file(prototxt, "network"))
+    order = order_reason(header, net)
+    reasons = blob_reasons(header, net) or ([order] if order else [])
+    if as_json:
+        typer.echo(to_json({**header.to_dict(), "against": {"reasons": reasons}}), nl=False)
+    elif not reasons:
+        console().print(
+            f"{file.name} has the inputs and outputs of {prototxt.name}, in their order; whether "
+            "it holds its weights is proven with the caffemodel behind it",
+            markup=False,
+        )
+    if reasons:
+        fail(f"{file.name} was not compiled from {prototxt.name}: {reasons[0]}", 1)
 
 
 def _prove(model: WkModel, prototxt: Path, caffemodel: Path, bits: int | None) -> Proof:

@@ -38,6 +38,21 @@ def blob_reasons(header: WkHeader, net: Net) -> list[str]:
     return found
 
 
+def order_reason(header: WkHeader, net: Net) -> str | None:
+    """The first output that stands at another place than in the network; None: the same order.
+
+    The mapper gives outputs in the order in which the layers make them.
+    """
+    blobs = [y.name for x in header.segments for y in x.outputs]
+    for number, (found, name) in enumerate(zip(blobs, net.outputs, strict=False), 1):
+        if _cut(found) != _cut(name):
+            return (
+                f"outputs in another order: output {number} is {found} in the file, {name} in "
+                "the network"
+            )
+    return None
+
+
 def _shared_name(blob: WkBlob, blobs: Sequence[WkBlob]) -> bool:
     return sum(x.name == blob.name for x in blobs) > 1
 
