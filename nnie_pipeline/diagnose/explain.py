@@ -8,6 +8,7 @@ the right run and leaves little unexplained.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -32,7 +33,8 @@ BAD = 0.1
 """A distance above is a cosine below 0.99, RuyiStudio's red, for blobs of one length."""
 
 CLEARLY = 0.6
-"""A cause has to bring the score down to this share of the right run's."""
+"""A cause has to bring the score down to this share of the right run's; where the dump lies
+further from float than its numbers cost, both are taken above that cost."""
 
 EXPLAINS = 0.35
 """A cause that leaves a larger score explains too little to be named."""
@@ -116,7 +118,7 @@ def explain(case: Case, dump: Mapping[str, Array], predict: Predict) -> Diagnosi
         distance(plain[x], y) <= NOISE_OF_ONE * distance(plain[x], expected[x]) + 2 * SMALL
         for x, y in dump.items()
     )
-    state = _state(scores[bits], worst, within, ranked)
+    state = judged(scores[bits], worst, within, costs, ranked)
     tied = _tied(ranked) if state == "explained" else ()
     return Diagnosis(
         state, bits, scores[bits], _outputs(case, right[bits], dump), from_float, costs, ranked,
@@ -125,7 +127,13 @@ def explain(case: Case, dump: Mapping[str, Array], predict: Predict) -> Diagnosi
     )  # fmt: skip
 
 
-def _state(right: float, worst: float, within: bool, ranked: tuple[Explanation, ...]) -> State:
+def judged(
+    right: float, worst: float, within: bool, costs: float, ranked: tuple[Explanation, ...]
+) -> State:
+    """What the scores say: of the right run, with its worst blob, and of the causes, best first.
+
+    `within` says that the dump lies as far from float as its numbers cost, `costs` how far.
+    """
     if worst <= SAME:
         return "healthy"
     best = ranked[0] if ranked else None
@@ -134,7 +142,16 @@ def _state(right: float, worst: float, within: bool, ranked: tuple[Explanation, 
         # A mistake near the end touches few blobs, which the mean hides.
         if clearly or (best.score < right and best.worst <= CLEARLY * worst):
             return "explained"
+        # Two runs of unequal input round differently: no cause comes nearer than that noise.
+        excess = _above(right, costs)
+        if not within and excess and _above(best.score, costs) <= CLEARLY * excess:
+            return "explained"
     return "healthy" if within else "unexplained"
+
+
+def _above(distance_: float, noise: float) -> float:
+    """What is left of a distance where `noise` is independent of the rest."""
+    return math.sqrt(max(0.0, distance_ * distance_ - noise * noise))
 
 
 def _tied(ranked: tuple[Explanation, ...]) -> tuple[Explanation, ...]:
