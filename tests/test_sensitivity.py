@@ -339,6 +339,7 @@ def test_nnie_sensitivity(on_disk: Path, tmp_path: Path, cli: Cli) -> None:  # n
     record = json.loads((tmp_path / "sensitivity.json").read_text())
     assert record["pictures"] == 3
     assert [x["name"] for x in record["layers"]] == STUDIED
+    assert f"of the network's {record['network_layers']}" in " ".join(done.out.split())
     ranges = json.loads((tmp_path / "ranges.json").read_text())
     assert ranges["pictures"] == 5
     assert ranges["scales"] == {"data": 1 / 128}

@@ -59,6 +59,7 @@ def command(
     for layer in ranked(found.layers)[:10]:
         say(f"  {layer.name:<32} {layer.only.error:.2e}  {layer.without.error:.2e}")
     say(
-        f"{len(found.layers)} layers on {found.pictures} pictures in {found.passes:.1f} forward "
-        f"passes a picture: {opened.out / SENSITIVITY}"
+        f"{len(found.layers)} layers with numbers of their own, of the network's "
+        f"{len(opened.study.net.layers)}, on {found.pictures} pictures: {found.passes:.1f} forward "
+        f"passes of all {len(opened.study.net.layers)} a picture: {opened.out / SENSITIVITY}"
     )
