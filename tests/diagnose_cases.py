@@ -7,7 +7,7 @@ has to find it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from nnie_pipeline.engine.onnxruntime_engine import Session
 from nnie_pipeline.quant.ranges import RangeRecorder, Ranges
 from nnie_pipeline.quant.simulate import Simulator
 from nnie_pipeline.rewrite import merge_batch_norm
+from nnie_pipeline.stages.dump import picture_scales
 from nnie_pipeline.stages.rewrite import at_size
 
 Pixels = npt.NDArray[np.uint8]
@@ -85,8 +86,9 @@ def subject(
         for name, (canvas, where) in zip(PICTURES, laid, strict=True)
     )
     blobs = [planes(x, spec) for x, _ in laid]
-    ranges = ranges_of(net, blobs) if bits else None
-    case = Case(net, spec, pictures, index, (bits,), ranges, source)
+    scales = picture_scales(net, spec.scale)
+    ranges = ranges_of(net, blobs, scales) if bits else None
+    case = Case(net, spec, pictures, index, (bits,), ranges, source, scales=scales)
     made = [x for layer in net.layers for x in layer.tops]
     wanted = list(dict.fromkeys([*made[::every], *net.outputs]))
     remembered: dict[object, Values | None] = {}
@@ -133,8 +135,9 @@ def vector(values: tuple[float, ...]) -> Array:
     return np.float32(values).reshape(1, -1, 1, 1)
 
 
-def ranges_of(net: Net, blobs: list[Array]) -> Ranges:
-    recorder = RangeRecorder(net)
+def ranges_of(net: Net, blobs: list[Array], scales: Mapping[str, float] | None = None) -> Ranges:
+    """As the build calibrates: with `scales` the input is a picture, whose z is fixed."""
+    recorder = RangeRecorder(net, scales)
     name = next(iter(net.inputs))
     session = Session(net, [x for x in recorder.values if x != name])
     for blob in blobs:

@@ -23,9 +23,11 @@ from nnie_pipeline.diagnose.distance import distance, score
 from nnie_pipeline.diagnose.effects import Effect, effects, view
 from nnie_pipeline.diagnose.explain import Explanation, explain, judged
 from nnie_pipeline.diagnose.observed import observe
-from nnie_pipeline.diagnose.predict import Predictor, calibrated
+from nnie_pipeline.diagnose.predict import HEALTHY, Predictor, calibrated
 from nnie_pipeline.engine.onnxruntime_engine import Session, all_values
 from nnie_pipeline.quant.simulate import Simulator
+from nnie_pipeline.stages.diagnose import read_case
+from nnie_pipeline.stages.dump import picture_scales
 from tests.builds import Build, Cli
 from tests.caffe_nets import conv, header, layer, net_of, random_net, save
 from tests.diagnose_cases import lay, planes, ranges_of
@@ -57,8 +59,9 @@ def case_of(net: Net, bits: int = 0, gray: bool = False, spec: InputSpec = SPEC)
         CasePicture(f"p{i}", lambda x=x: x, where)  # type: ignore[misc]
         for i, (x, where) in enumerate(laid)
     )
-    ranges = ranges_of(net, [planes(x, spec) for x, _ in laid]) if bits else None
-    return Case(net, spec, pictures, -1, (bits,), ranges)
+    scales = picture_scales(net, spec.scale)
+    ranges = ranges_of(net, [planes(x, spec) for x, _ in laid], scales) if bits else None
+    return Case(net, spec, pictures, -1, (bits,), ranges, scales=scales)
 
 
 def float_dump(case: Case, blob: Array | None = None) -> dict[str, Array]:
@@ -90,6 +93,43 @@ def test_a_gray_picture_cannot_tell_about_channels(net: Net) -> None:
                     predictor(case))  # fmt: skip
     assert found.cause is not None
     assert found.cause.cause.name == "channel-order"
+
+
+def test_coloured_bars_do_not_make_a_gray_picture_coloured(net: Net) -> None:
+    case = case_of(net, gray=True)
+    where = case.picture.placement
+    canvas = case.picture.pixels().copy()
+    canvas[: int(where.top)] = (104, 117, 183)
+    assert not is_gray(canvas)
+    barred = replace(case, pictures=(CasePicture("p", lambda: canvas, where),))
+    swapped = float_dump(barred, np.ascontiguousarray(barred.blob()[:, ::-1]))
+    found = explain(barred, swapped, predictor(barred))
+    assert "gray" in found.unjudged["channel-order"]
+    # What the set says of its picture counts, even where the canvas shows some colour.
+    coloured = case_of(net)
+    marked = replace(coloured, pictures=(replace(coloured.picture, gray=True),))
+    found = explain(marked, float_dump(marked, coloured.blob()[:, ::-1]), predictor(marked))
+    assert "gray" in found.unjudged["channel-order"]
+
+
+def test_a_case_knows_what_its_set_says(tmp_path: Path) -> None:
+    _, weights = random_net(TEXT)
+    files = save(tmp_path, TEXT, weights)
+    (tmp_path / "pics").mkdir()
+    for i in range(2):
+        cv2.imwrite(str(tmp_path / "pics" / f"{i}.png"), picture(i, gray=bool(i)))
+    write_set(find_pictures(tmp_path / "pics"), SPEC, (24, 30), tmp_path / "set")
+    case = read_case((files[0], files[1]), tmp_path / "set")
+    assert [x.gray for x in case.pictures] == [False, True]
+    # Without ranges of its own the input still has the fixed z of a picture.
+    assert case.scales == {"data": 1 / 64}
+    given = replace(case, bits=(8,))
+    ranges = ranges_of(case.net, [case.blob()], {"data": 1 / 64})
+    dump = dict(Simulator(case.net, 8, ranges).run({"data": case.blob()}))
+    found = predictor(given)(HEALTHY, 8)
+    assert found is not None
+    for name, values in dump.items():
+        np.testing.assert_array_equal(found[name], values)
 
 
 def test_jpeg_noise_does_not_make_a_gray_picture_coloured() -> None:
@@ -124,7 +164,7 @@ def test_no_tie_where_one_fits_better(net: Net) -> None:
 def test_a_dump_of_other_calibration_is_healthy(net: Net, bits: int) -> None:
     """A board's ranges are never quite ours: neither equal nor a mistake."""
     case = case_of(net, bits)
-    other = ranges_of(net, [planes(picture(9)[:24, :30], SPEC)])
+    other = ranges_of(net, [planes(picture(9)[:24, :30], SPEC)], case.scales)
     dump = dict(Simulator(net, bits, other).run({"data": case.blob()}))
     found = explain(case, dump, predictor(case))
     assert found.state == "healthy", found

@@ -21,11 +21,15 @@ WIDTHS = (8, 16)
 
 @dataclass(frozen=True)
 class CasePicture:
-    """A picture of the calibration set: `pixels()` is its canvas, uint8 (H, W, 3) or (H, W)."""
+    """A picture of the calibration set: `pixels()` is its canvas, uint8 (H, W, 3) or (H, W).
+
+    `gray` where the picture itself is known to be, whatever stands around it on the canvas.
+    """
 
     name: str
     pixels: Callable[[], Picture]
     placement: Placement
+    gray: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Case:
     `index` is the picture that the dump should show. `bits` are the widths the dump may have
     (`FLOAT` for a float run); several where nobody said which. `source` is the network before
     the passes (with its BatchNorm layers) and `names` its names that the passes changed, old
-    to new. `ranges` are the calibrated ones, None to take them from the picture itself.
+    to new. `ranges` are the calibrated ones, None to take them from the picture itself, with
+    `scales`, the data_scale of the input where nnie_mapper scales it as a picture.
     """
 
     net: Net
@@ -46,6 +51,7 @@ class Case:
     ranges: Ranges | None = None
     source: Net | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    scales: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def picture(self) -> CasePicture:

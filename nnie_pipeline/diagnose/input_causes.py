@@ -25,7 +25,7 @@ def channel_order(case: Case) -> Iterator[Hypothesis]:
     """B and R exchanged, with the means or without."""
     if case.spec.colour == "GRAY":
         raise UnjudgedError("the network has one channel")
-    if is_gray(case.picture.pixels()):
+    if case.picture.gray or is_gray(_shown(case)):
         raise UnjudgedError(
             f"the picture {case.picture.name} is gray (R = G = B) and cannot tell; dump a "
             "strongly coloured one"
@@ -180,15 +180,21 @@ def _refilled(case: Case, value: int) -> Array:
     return case.blob(stored_pixels(canvas, spec.colour))
 
 
-def _original(case: Case) -> Picture:
-    """The picture in its own shape (H, W, 3), as sharp as the canvas still shows it."""
-    canvas, where = case.picture.pixels(), case.picture.placement
-    if canvas.ndim == 2:
-        canvas = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_GRAY2BGR), np.uint8)
+def _shown(case: Case) -> Picture:
+    """What the canvas shows of the picture, without the bars beside it."""
+    where = case.picture.placement
     top, left = max(0, round(where.top)), max(0, round(where.left))
     rows = max(1, round(where.height * where.scale_y))
     columns = max(1, round(where.width * where.scale_x))
-    inner = canvas[top : top + rows, left : left + columns]
+    return case.picture.pixels()[top : top + rows, left : left + columns]
+
+
+def _original(case: Case) -> Picture:
+    """The picture in its own shape (H, W, 3), as sharp as the canvas still shows it."""
+    inner, where = _shown(case), case.picture.placement
+    rows, columns = inner.shape[:2]
+    if inner.ndim == 2:
+        inner = np.asarray(cv2.cvtColor(inner, cv2.COLOR_GRAY2BGR), np.uint8)
     if case.spec.geometry == "letterbox":
         return np.ascontiguousarray(inner)
     # A stretched picture in its own shape, with no fewer pixels along either side.

@@ -95,15 +95,23 @@ class Predictor:
         if given is not None and not own_ranges:
             with contextlib.suppress(InputError):  # they may not know a changed network's layers
                 simulator = Simulator(net, bits, given)
-        simulator = simulator or Simulator(net, bits, calibrated(net, feed))
+        if simulator is None:
+            # A mistake in the cfg may be its data_scale: the values say what z they need.
+            scales = {} if own_ranges else self.case.scales
+            simulator = Simulator(net, bits, calibrated(net, feed, scales))
         if keep and not own_ranges:
             self._sessions[id(net), bits] = simulator
         return simulator
 
 
-def calibrated(net: Net, feed: Mapping[str, Array]) -> Ranges:
-    """The ranges of a network that was calibrated on `feed` alone."""
-    recorder = RangeRecorder(net)
+def calibrated(
+    net: Net, feed: Mapping[str, Array], scales: Mapping[str, float] | None = None
+) -> Ranges:
+    """The ranges of a network that was calibrated on `feed` alone.
+
+    `scales` is the data_scale of each input that is a picture: its z is fixed.
+    """
+    recorder = RangeRecorder(net, scales)
     session = Session(net, [x for x in recorder.values if x not in net.inputs])
     recorder.add({**feed, **session.run(feed)})
     return recorder.ranges()

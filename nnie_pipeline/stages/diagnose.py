@@ -23,6 +23,7 @@ from nnie_pipeline.diagnose.observed import observe
 from nnie_pipeline.diagnose.predict import Predictor, calibrated
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.quant.ranges import Ranges
+from nnie_pipeline.stages.dump import picture_scales
 
 Files = tuple[Path, Path]
 _SIMULATED = re.compile(r"simulated (8|16) bit")
@@ -90,7 +91,7 @@ def diagnose(case: Case, dump: Dump) -> Diagnosed:
     seen = observe(case.net, dump)
     found = explain(case, seen.values, Predictor(case, list(seen.values)))
     feed = {case.input: case.blob()}
-    ranges = case.ranges or calibrated(case.net, feed)
+    ranges = case.ranges or calibrated(case.net, feed, case.scales)
     shown = effects(view(case.net, case.unmerged, found.bits or WIDTHS[0], ranges, feed))
     if seen.missing and found.state == "healthy":
         found = replace(found, state="unexplained")
@@ -144,6 +145,7 @@ def read_case(
         if ranges is None
         else Ranges.from_json(files.read_json(ranges, "a ranges file"), str(ranges)),
         source=None if source is None else read_net(*source),
+        scales=picture_scales(network, record.input.scale),
     )
 
 
@@ -195,4 +197,4 @@ def _picture(folder: Path, record: CalibrationSet, entry: SetPicture) -> CasePic
             )
         return stored_pixels(canvas, record.input.colour)
 
-    return CasePicture(entry.source, pixels, entry.placement)
+    return CasePicture(entry.source, pixels, entry.placement, entry.gray)
