@@ -16,7 +16,7 @@ from nnie_pipeline.calibration.geometry import place
 from nnie_pipeline.calibration.pictures import read_picture
 from nnie_pipeline.zoo.fetch import fetch
 from nnie_pipeline.zoo.pictures import Picture, default_pictures
-from nnie_pipeline.zoo.spec import load_spec
+from nnie_pipeline.zoo.spec import load_spec, zoo_names
 
 GIVEN = {
     "mobilefacenet-relu6": "models/mobilefacenet/MobileFaceNet_relu6.onnx",
@@ -51,6 +51,11 @@ def given(name: str) -> Path | None:
     if not folder:
         raise LookupError("test data (set NNIE_TEST_DATA)")
     return Path(folder) / GIVEN[name]
+
+
+def onnx_names() -> list[str]:
+    """The models of the zoo whose weights are ONNX files."""
+    return [x for x in zoo_names() if not load_spec(x).is_caffe]
 
 
 def network_file(name: str) -> Path:

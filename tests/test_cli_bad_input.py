@@ -248,7 +248,8 @@ def test_a_folder_without_pictures(refused: Refused, good: Path, tmp_path: Path)
         assert line.startswith("picture folder pics holds no pictures")
         assert "png" in line
         assert "found nothing there" in refused(*words, "--images", "nowhere")
-        assert "found a file there" in refused(*words, "--images", "pics/words.txt")
+        line = refused(*words, "--images", "pics/words.txt")
+        assert line.startswith("list pics/words.txt, line 1: no picture 'words'")
 
 
 @pytest.mark.parametrize("kind", ["truncated.png", "words.jpg", "empty.bmp"])

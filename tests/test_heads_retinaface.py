@@ -205,7 +205,7 @@ def test_a_spec_names_the_head_and_its_parameters() -> None:
     assert head(spec.head.decoder, spec.head.parameters) == RetinaFace()
     assert head("retinaface", {"score": 0.9}) == RetinaFace(score=0.9)
     with pytest.raises(
-        InputError, match="head 'palm' is not known; known: embedding, retinaface, scrfd"
+        InputError, match="head 'palm' is not known; known: embedding, retinaface, retina"
     ):
         head("palm", {})
     with pytest.raises(InputError, match=r"head retinaface: .*speed"):

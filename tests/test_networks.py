@@ -14,10 +14,10 @@ from nnie_pipeline.errors import InputError
 from nnie_pipeline.heads.scrfd import SCRFD
 from nnie_pipeline.onnx2caffe.convert import convert
 from nnie_pipeline.onnx2caffe.load import load_model
-from nnie_pipeline.zoo.spec import check_size, load_spec, zoo_names
+from nnie_pipeline.zoo.spec import check_size, load_spec
 from tests.builds import here
 from tests.conftest import missing
-from tests.models import GIVEN, network_file, network_input, values_of
+from tests.models import GIVEN, network_file, network_input, onnx_names, values_of
 
 RECOGNISERS = ("mobilefacenet", "mobilefacenet-relu6")
 OTHER_SIZES = {
@@ -33,7 +33,7 @@ MOST_ERROR = 1e-4
 
 def sizes() -> list[tuple[str, tuple[int, int]]]:
     rows = []
-    for name in zoo_names():
+    for name in onnx_names():
         default = load_spec(name).default_size
         assert default is not None
         rows += [(name, x) for x in (default, *OTHER_SIZES.get(name, []))]
@@ -41,9 +41,9 @@ def sizes() -> list[tuple[str, tuple[int, int]]]:
 
 
 def test_every_network_is_here() -> None:
-    assert {*OTHER_SIZES, *RECOGNISERS} == set(zoo_names())
-    assert set(GIVEN) == {x for x in zoo_names() if load_spec(x).source.kind == "given"}
-    for name in zoo_names():
+    assert {*OTHER_SIZES, *RECOGNISERS} == set(onnx_names())
+    assert set(GIVEN) == {x for x in onnx_names() if load_spec(x).source.kind == "given"}
+    for name in onnx_names():
         head = load_spec(name).head
         assert head is not None
         assert (head.decoder == "embedding") == (name in RECOGNISERS)

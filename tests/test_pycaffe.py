@@ -94,9 +94,7 @@ def test_what_would_end_the_process_is_one_clear_line(text: str, words: str) -> 
 def test_weights_that_caffe_has_no_room_for_are_one_clear_line() -> None:
     net, _ = random_net(header(1, 2, 6, 6) + layer("ReLU", "x", "data"))
     net.layers[0].weights = [np.ones(3, np.float32)]
-    with pytest.raises(
-        InputError, match=r"layer x \(ReLU\): its blobs hold \[3\] .* \[\] in"
-    ):
+    with pytest.raises(InputError, match=r"layer x \(ReLU\): its blobs hold \[3\] .* \[\] in"):
         pycaffe_engine.Session(net)
 
 

