@@ -13,9 +13,7 @@ from nnie_pipeline.cli.common import console, reported
 @reported
 def command(
     model: Annotated[str, typer.Argument(help="name in the zoo, or a spec (.yaml) or file")],
-    out: Annotated[
-        Path | None, typer.Option(help="folder for a copy")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for a copy")] = None,
     weights: Annotated[Path | None, typer.Option(help="your own file of the weights")] = None,
 ) -> None:
     """Fetch the weights of a model and check their hash."""
