@@ -141,7 +141,7 @@ def _judge(
         before = _z_before(model, net, found, makers)
         reason = None
         if not found.complete:
-            reason = layer_reason(found, model, given, shapes, merged)
+            reason = layer_reason(found, model, given, shapes, merged, before)
         elif before is not None and not _follows(found, before):
             reason = f"its input has z {found.z_in}, the layer before writes z {before}"
         layers.append(_known(found, before, reason))

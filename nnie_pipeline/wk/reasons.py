@@ -27,11 +27,17 @@ _ON_A_LEVEL = 0.01
 
 
 def layer_reason(
-    found: Fitted, model: WkModel, given: Net, shapes: Mapping[str, Shape], merged: bool
+    found: Fitted,
+    model: WkModel,
+    given: Net,
+    shapes: Mapping[str, Shape],
+    merged: bool,
+    before: int | None = None,
 ) -> str:
     """What makes the layer differ.
 
-    `given` is the network before BatchNorm was merged here, `shapes` are those of its values.
+    `given` is the network before BatchNorm was merged here, `shapes` are those of its values;
+    `before` is the z that the layer before writes, where one is known.
     """
     if found.equal.all() and found.padding:
         return _eps(found, model, given, shapes, merged) or _words(found)
