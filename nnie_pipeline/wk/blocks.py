@@ -16,16 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nnie_pipeline.errors import InputError
-from nnie_pipeline.wk.code_table import (
-    END,
-    LITERAL,
-    LONGEST,
-    MARKER_FIRST,
-    MARKER_STEP,
-    SYMBOLS,
-    code_table,
-)
-from nnie_pipeline.wk.stream import decode_streams
+from nnie_pipeline.wk.code_table import SYMBOLS
+from nnie_pipeline.wk.stream import Streams, decode_streams
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -39,6 +31,9 @@ _KNOWN_FLAGS = (0, COMPRESSED, COMPRESSED | TABLE, COMPRESSED | TABLE | RUN_MODE
 _MOST_DATA = 512 << 20
 _BYTES_A_BYTE = 12
 """A byte of stream holds at most 8 bits, and 6 bits (the longest run) make 9 bytes."""
+
+_BYTES_FOR_A_BYTE, _BYTES_BESIDES = 2, 8
+"""A byte takes at most 12 bits and a marker, besides the end field and the markers around it."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,13 @@ def read_blocks(area: Bytes, index: Ints) -> Blocks:
     _require(np.isin(flags, _KNOWN_FLAGS), slot, flags, "begins with {}, an unknown kind")
     room = stored - body - CHECK
     packed = (flags & COMPRESSED).astype(bool)
-    fits = np.where(packed, (sizes <= room * _BYTES_A_BYTE) & (room > 0), sizes == room)
+    fits = np.where(
+        packed,
+        (sizes <= room * _BYTES_A_BYTE)
+        & (room > 0)
+        & (room <= sizes * _BYTES_FOR_A_BYTE + _BYTES_BESIDES),
+        sizes == room,
+    )
     fits &= (sizes > 0) & (sizes % 2 == 0)
     _require(fits, slot, sizes, "says it holds {} bytes, which cannot be")
     if int(sizes.sum()) > _MOST_DATA:
@@ -98,12 +99,13 @@ def read_blocks(area: Bytes, index: Ints) -> Blocks:
         first = offset[number] + HEAD
         data[start[number] : start[number + 1]] = area[first : first + sizes[number]]
     table = _tables(area, offset, flags, slot)
-    begin, end = (offset + body) * 8, (offset + stored - CHECK) * 8
     chosen = np.flatnonzero(packed)
-    _decompress(
-        area, begin[chosen], end[chosen], (flags[chosen] & RUN_MODE) != 0, table[chosen],
-        data, start[chosen], sizes[chosen], slot[chosen],
-    )  # fmt: skip
+    begin, end = (offset + body) * 8, (offset + stored - CHECK) * 8
+    run_mode = (flags & RUN_MODE) != 0
+    streams = Streams(begin, end, run_mode, table, start[:-1], sizes)
+    wrong = decode_streams(area, streams.part(chosen), data)
+    if wrong is not None:
+        raise InputError(f"parameter block {slot[chosen[wrong]]} does not decode to its length")
     last = offset + stored
     check = area[last - 2].astype(np.int64) | area[last - 1].astype(np.int64) << 8
     if len(slot):
@@ -132,31 +134,3 @@ def _tables(area: Bytes, offset: Ints, flags: Ints, slot: Ints) -> Bytes:
     _require((last >= 0) | (flags & COMPRESSED == 0), slot, flags, "has no symbol table")
     places = offset[np.maximum(last, 0)][:, None] + HEAD + np.arange(SYMBOLS)
     return np.where(last[:, None] >= 0, area[np.minimum(places, len(area) - 1)], 0).astype(np.uint8)
-
-
-def _decompress(
-    area: Bytes,
-    begin: Ints,
-    end: Ints,
-    run_mode: npt.NDArray[np.bool_],
-    table: Bytes,
-    data: Bytes,
-    start: Ints,
-    sizes: Ints,
-    slot: Ints,
-) -> None:
-    """Decode all streams; `begin` and `end` are bits of the whole area."""
-    codes = [code_table(x) for x in (False, True)]
-    length, symbol, count = (
-        np.concatenate([x.length for x in codes]),
-        np.concatenate([x.symbol for x in codes]),
-        np.concatenate([x.count for x in codes]),
-    )
-    reverse = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8), bitorder="little"))
-    padded = np.concatenate([reverse[area], np.zeros(2, np.uint8)])
-    wrong = decode_streams(
-        padded, begin, end, run_mode.astype(np.int64), table, length, symbol, count,
-        data, start, sizes, (LONGEST, END, LITERAL, MARKER_FIRST, MARKER_STEP),
-    )  # fmt: skip
-    if wrong >= 0:
-        raise InputError(f"parameter block {slot[wrong]} does not decode to its length")
