@@ -6,13 +6,17 @@ import bisect
 import functools
 import operator
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from nnie_pipeline.errors import InputError
-from nnie_pipeline.quant.gfpq_kernels import MANTISSA_BITS, BitArray, mantissas
 
+BitArray = npt.NDArray[np.int32]
+
+MANTISSA_BITS = 23
 _BIAS = 127
 _DEFAULT_LARGEST = int(np.float32(1e-6).view(np.int32))
 
@@ -63,6 +67,22 @@ def z_of(largest: int, form: Format) -> int:
     step = bisect.bisect_right(_first_not_below(form.steps), mantissa) - 1
     z = octave * form.steps + step - form.top
     return max(-form.z_limit, min(form.z_limit, z))
+
+
+def mantissas(steps: int, offset: Literal["0", "0.5"], rounded: bool) -> list[int]:
+    """2^((j+offset)/steps) for j = 0..steps-1 as float32 mantissa bits, 0..2^23.
+
+    Rounded to nearest, or else up to the first float32 that is not below. The decimals carry
+    50 digits; no value is closer than 1e-10 (relative) to where the result would change.
+    """
+    with localcontext() as context:
+        context.prec = 50
+        exact = [
+            (Decimal(2) ** ((j + Decimal(offset)) / steps) - 1) * (1 << MANTISSA_BITS)
+            for j in range(steps)
+        ]
+        rounding = ROUND_HALF_EVEN if rounded else ROUND_CEILING
+        return [int(value.to_integral_value(rounding)) for value in exact]
 
 
 @functools.cache

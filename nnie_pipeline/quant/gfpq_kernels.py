@@ -16,17 +16,16 @@ import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
-from typing import Any, Literal
+from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-BitArray = npt.NDArray[np.int32]
+from nnie_pipeline.quant.gfpq_format import MANTISSA_BITS, BitArray, mantissas
+
 FloatArray = npt.NDArray[np.float32]
 
-MANTISSA_BITS = 23
 _CELL_SHIFT = 15
 _CELLS = 1 << (MANTISSA_BITS - _CELL_SHIFT)
 _CHUNK = 1 << 17
@@ -37,22 +36,6 @@ _MAGNITUDE = np.int32(0x7FFFFFFF)
 _EXPONENT = np.int32(0x7F800000)  # also the bits of infinity; those of NaN are larger
 _MANTISSA = np.int32(0x7FFFFF)
 _ZERO = np.int32(0)
-
-
-def mantissas(steps: int, offset: Literal["0", "0.5"], rounded: bool) -> list[int]:
-    """2^((j+offset)/steps) for j = 0..steps-1 as float32 mantissa bits, 0..2^23.
-
-    Rounded to nearest, or else up to the first float32 that is not below. The decimals carry
-    50 digits; no value is closer than 1e-10 (relative) to where the result would change.
-    """
-    with localcontext() as context:
-        context.prec = 50
-        exact = [
-            (Decimal(2) ** ((j + Decimal(offset)) / steps) - 1) * (1 << MANTISSA_BITS)
-            for j in range(steps)
-        ]
-        rounding = ROUND_HALF_EVEN if rounded else ROUND_CEILING
-        return [int(value.to_integral_value(rounding)) for value in exact]
 
 
 def _boundaries(steps: int) -> list[int]:

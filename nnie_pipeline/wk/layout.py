@@ -15,13 +15,13 @@ bits those of mnet_640_inst.wk and (deconvolution, dilation, 5x1 kernels) ENet_c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nnie_pipeline.caffe.net import Layer
-from nnie_pipeline.caffe.windows import conv_window
+if TYPE_CHECKING:
+    from nnie_pipeline.caffe.net import Layer
 
 Ints = npt.NDArray[np.int64]
 LANES = {8: 16, 16: 8}
@@ -65,6 +65,8 @@ class Geometry:
 
 def geometry_of(layer: Layer) -> Geometry | str:
     """The geometry of a layer with weights, or why its layout is not known."""
+    from nnie_pipeline.caffe.windows import conv_window  # decoding alone needs no Caffe
+
     if layer.type not in ("Convolution", "DepthwiseConv", "Deconvolution"):
         return f"the layout of {layer.type}"
     window = conv_window(layer.params.convolution_param)
