@@ -12,7 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
-from nnie_pipeline.calibration.pictures import SUFFIXES, find_pictures, read_picture
+from nnie_pipeline.calibration.pictures import (
+    SUFFIXES,
+    find_pictures,
+    last_readable,
+    other_pictures,
+    read_picture,
+)
 from nnie_pipeline.errors import InputError
 
 LOSSLESS = (".bmp", ".dib", ".png", ".ppm", ".sr", ".ras", ".tiff", ".tif")
@@ -129,13 +135,13 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(path)],
         capture_output=True, text=True, check=True, env=environment,
     )  # fmt: skip
-    assert "huge.png has more than 100 million pixels; make it smaller" in done.stdout
+    assert "huge.png is larger than 100 million pixels; make it smaller" in done.stdout
 
 
 def test_unreadable_and_special_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(InputError, match=r"cannot read picture .*gone\.jpg: No such file"):
+    with pytest.raises(InputError, match=r"gone\.jpg is not readable \(No such file"):
         read_picture(tmp_path / "gone.jpg")
     with pytest.raises(InputError, match=r"pipe\.jpg is not a file"):
         read_picture(tmp_path / "pipe.jpg")
@@ -149,6 +155,27 @@ def test_a_folder_is_searched_deep_and_in_order(tmp_path: Path) -> None:
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     names = [x.name for x in find_pictures(tmp_path)]
     assert names == ["a/deep/y.bmp", "a/z.JPG", "b.png", "folder.png/inside.png"]
+
+
+def test_pictures_of_other_types_are_named(tmp_path: Path) -> None:
+    for name in ("a.gif", "deep/phone.HEIC", "notes.txt", ".cache/x.gif", "b.gif/readme"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = other_pictures(tmp_path)
+    assert [x.source for x in found] == ["a.gif", "deep/phone.HEIC"]
+    assert found[1].reason == "of a type that is not read (.HEIC); convert it to .png"
+    with pytest.raises(InputError, match=r"holds no pictures; .*; a\.gif is of a type that is not"):
+        find_pictures(tmp_path)
+
+
+def test_the_last_picture_that_can_be_read(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(encoded(".png", scene()))
+    for name in ("c.png", "d.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    assert last_readable(find_pictures(tmp_path)).name == "b.png"
+    with pytest.raises(InputError, match=r"d\.png is corrupt"):
+        last_readable(find_pictures(tmp_path)[2:])
 
 
 @pytest.mark.parametrize(

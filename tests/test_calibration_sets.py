@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nnie_pipeline.calibration.network_input import InputSpec
-from nnie_pipeline.calibration.pictures import PictureFile, find_pictures
+from nnie_pipeline.calibration.pictures import Dropped, PictureFile, find_pictures
 from nnie_pipeline.calibration.sets import (
     ascii_name,
     load_input,
@@ -142,17 +142,39 @@ def test_one_coloured_pixel_makes_a_colour_picture(tmp_path: Path) -> None:
     assert write_set(find_pictures(tmp_path / "in"), BGR, (32, 32), tmp_path / "set").gray == []
 
 
-def test_a_corrupt_picture_leaves_the_earlier_set(
+def test_corrupt_pictures_alone_leave_the_earlier_set(
     tmp_path: Path, pictures: list[PictureFile]
 ) -> None:
     out = tmp_path / "set"
     write_set(pictures, BGR, (32, 32), out)
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    pictures[1].path.write_bytes(b"broken")
-    with pytest.raises(InputError, match=r"gray\.png is corrupt"):
+    for picture in pictures:
+        picture.path.write_bytes(b"broken")
+    message = r"none of the pictures can be read \(3\): picture .*a b\.png is corrupt"
+    with pytest.raises(InputError, match=message):
         write_set(pictures, BGR, (64, 64), out)
+    with pytest.raises(InputError, match=r"^picture .*gray\.png is corrupt"):
+        write_set(pictures[1:2], BGR, (64, 64), out)
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
     assert [x.name for x in tmp_path.iterdir() if x.name.startswith(".")] == []
+
+
+def test_a_corrupt_picture_is_left_out_with_its_reason(
+    tmp_path: Path, pictures: list[PictureFile]
+) -> None:
+    """The others keep their numbers, on the contact sheet too."""
+    out = tmp_path / "set"
+    pictures[1].path.write_bytes(b"broken")
+    record = write_set(pictures, BGR, (32, 32), out, dropped=[Dropped("x.gif", "of a type")])
+    assert [x.file for x in record.pictures] == ["pictures/000_a_b.bmp", "pictures/002_ete.bmp"]
+    assert [x.source for x in record.pictures] == ["a b.png", "人脸 été.png"]
+    assert [(x.source, x.reason) for x in record.dropped] == [
+        ("x.gif", "of a type"), ("gray.png", "corrupt or no picture"),
+    ]  # fmt: skip
+    assert read_set(out) == record
+    assert len((out / "image_list.txt").read_text().splitlines()) == 2
+    assert sorted(x.name for x in (out / "raw").iterdir()) == ["000_a_b.bgr", "002_ete.bgr"]
+    assert len(list(load_inputs(out))) == 2
 
 
 def test_a_new_set_replaces_the_whole_old_one(tmp_path: Path, pictures: list[PictureFile]) -> None:

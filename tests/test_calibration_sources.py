@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nnie_pipeline.calibration.pictures import read_picture, read_preview
-from nnie_pipeline.calibration.sources import opened
+from nnie_pipeline.calibration.sources import files_of, opened
 from nnie_pipeline.calibration.video import frames
 from nnie_pipeline.errors import InputError
 from tests.test_calibration_choice import scene
@@ -49,10 +49,51 @@ def test_a_list_is_read_in_its_order(tmp_path: Path) -> None:
         assert source.choice.dropped[0].reason == "near-duplicate of ./deep/b.png"
 
 
+def test_a_list_may_say_more_than_there_is(tmp_path: Path) -> None:
+    """Comments and empty lines say nothing; what is not there is named with its line."""
+    save(tmp_path / "a.png", scene(1))
+    save(tmp_path / "#1.png", scene(2))
+    long = "x" * 5000
+    lines = f"# faces\n\n  #a.png\na.png\nb.png\n./#1.png\n{long}\n.\n"
+    (tmp_path / "list.lst").write_text(lines)
+    with opened(tmp_path / "list.lst") as source:
+        assert [x.name for x in source.pictures] == ["a.png", "./#1.png"]
+        assert [(x.source, x.reason) for x in source.dropped] == [
+            ("b.png", "not there (list.lst, line 5)"),
+            ("x" * 200, "not there (list.lst, line 7)"),
+            (".", "not there (list.lst, line 8)"),
+        ]
+    assert [x.name for x in files_of(tmp_path / "list.lst")] == ["list.lst", "a.png", "#1.png"]
+
+
+def test_what_cannot_be_read_is_left_out_of_a_choice(tmp_path: Path) -> None:
+    for name, number in (("a.png", 1), ("c.png", 2), ("d.png", 3)):
+        save(tmp_path / name, scene(number))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    (tmp_path / "e.png").symlink_to(tmp_path / "e.png")
+    (tmp_path / "f.gif").write_bytes(b"GIF89a")
+    with opened(tmp_path, 3) as source:
+        assert [x.name for x in source.pictures] == ["a.png", "c.png", "d.png"]
+        assert source.choice is not None
+        assert (source.choice.found, source.choice.dropped) == (3, ())
+        assert {x.source: x.reason.split(" (")[0] for x in source.dropped} == {
+            "f.gif": "of a type that is not read",
+            "b.png": "corrupt or no picture",
+            "e.png": "not readable",
+        }
+    assert len(files_of(tmp_path)) == 4
+    for name in ("a.png", "c.png", "d.png"):
+        (tmp_path / name).write_bytes(b"")
+    message = r"none of the pictures can be read \(5\): .*a\.png is empty"
+    with pytest.raises(InputError, match=message), opened(tmp_path, 3):
+        pass
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"deep/b.png\nc.png\n", r"list\.txt, line 2: no picture 'c\.png'; relative paths start"),
+        (b"#c\nc.png\nd\0.png\n", r"none of the 2 .* is there, the first is 'c\.png'; relative"),
+        (b"# deep/b.png\n", "names no picture"),
         (b"\n\n", "names no picture"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),
     ],

@@ -85,13 +85,14 @@ def test_a_choice_of_a_list_with_yuv_files(work: Path) -> None:
     scene = cv2.resize(noise, (80, 60), interpolation=cv2.INTER_CUBIC)
     for name, picture in (("scene", scene), ("again", scene), ("dark", scene // 40)):
         (work / f"{name}.png").write_bytes(bytes(cv2.imencode(".png", picture)[1]))
-    (work / "list.txt").write_text("scene.png\nagain.png\n[mine]/0.png\ndark.png\n")
+    (work / "list.txt").write_text("scene.png\nagain.png\ngone.png\n[mine]/0.png\ndark.png\n")
     done = nnie(
         work, "calibrate", "retinaface", "--size", "64", "--images", "list.txt", "--out", "set",
         "--count", "30", "--yuv", "bt709", "--range", "limited", "--mean", "0",
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2 of 4 pictures chosen, 2 dropped beforehand" in done.stdout
+    assert "2 of 4 pictures chosen, dropped beforehand: 2" in done.stdout
+    assert "left out: 1\n  gone.png: not there (list.txt, line 3)\n" in done.stdout
     assert "again.png: near-duplicate of scene.png" in done.stdout
     assert "dark.png: black (100% of it)" in done.stdout
     assert "YVU420SP by bt709, limited range; back to B, G, R it is off by" in done.stdout

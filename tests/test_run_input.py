@@ -218,6 +218,27 @@ def test_a_choice_of_a_video(tmp_path: Path, cli: Cli, monkeypatch: pytest.Monke
     assert "everything is up to date" not in again.out
 
 
+def test_pictures_that_cannot_be_read_are_left_out(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one too, on which conversions are verified."""
+    two_convolutions(tmp_path / "tiny.onnx")
+    spec_of(tmp_path)
+    pictures(tmp_path / "pics")
+    (tmp_path / "pics" / "zz.jpg").write_bytes(b"broken")
+    (tmp_path / "pics" / "zzz.gif").write_bytes(b"GIF89a")
+    (tmp_path / "pics" / "gone.png").symlink_to(tmp_path / "gone.png")
+    monkeypatch.chdir(tmp_path)
+    words = ("run", "mine.yaml", "--size", "32", "--images", "pics", "--build", "build")
+    ran = cli(*words)
+    assert ran.status == 0, ran
+    assert "picture zz.jpg is left out: corrupt or no picture" in ran.out
+    assert "picture zzz.gif is left out: of a type that is not read (.gif)" in ran.out
+    record = read_set(tmp_path / "build/mine-32x32/calibration")
+    assert sorted(x.source for x in record.dropped) == ["gone.png", "zz.jpg", "zzz.gif"]
+    assert "everything is up to date" in cli(*words).out
+
+
 def test_a_network_that_begins_with_its_normalisation(
     tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnie_pipeline.calibration.geometry import Picture
+from nnie_pipeline.calibration.pictures import Dropped
 from nnie_pipeline.errors import InputError
 
 Vector = npt.NDArray[np.float32]
@@ -47,14 +48,6 @@ class Look:
     black: float
     white: float
     clipped: float
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A picture that was not even a candidate, and why."""
-
-    source: str
-    reason: str
 
 
 @dataclass(frozen=True)

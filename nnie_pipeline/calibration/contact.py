@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -27,17 +28,17 @@ def thumbnail(canvas: Picture, cell: int) -> Picture:
     return place(canvas, (cell, cell), "letterbox", "centre", (255, 255, 255))[0]
 
 
-def sheet(thumbnails: list[Picture]) -> Picture:
-    """The squares in rows, each with its number in the set; (H, W, 3) in B, G, R."""
-    cell = len(thumbnails[0])
+def sheet(thumbnails: Mapping[int, Picture]) -> Picture:
+    """The squares by their number in the set, in rows; (H, W, 3) in B, G, R."""
+    cell = len(next(iter(thumbnails.values())))
     columns = math.ceil(math.sqrt(len(thumbnails)))
     rows = math.ceil(len(thumbnails) / columns)
     page = np.full((rows * cell, columns * cell, 3), 255, np.uint8)
-    for index, picture in enumerate(thumbnails):
+    for index, (number, picture) in enumerate(thumbnails.items()):
         top, left = index // columns * cell, index % columns * cell
         page[top : top + cell, left : left + cell] = picture
         for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
             corner = (left + 3, top + 12)
             font = cv2.FONT_HERSHEY_SIMPLEX
-            cv2.putText(page, str(index), corner, font, 0.4, colour, thickness, cv2.LINE_AA)
+            cv2.putText(page, str(number), corner, font, 0.4, colour, thickness, cv2.LINE_AA)
     return page

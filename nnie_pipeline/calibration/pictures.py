@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import stat
 import zlib
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,13 @@ SUFFIXES = frozenset(
 )  # fmt: skip
 """What nnie_mapper accepts in an image list (HiSVP development guide, image_list)."""
 
+OTHER_PICTURES = frozenset(
+    {".gif", ".heic", ".heif", ".avif", ".jxl", ".jfif", ".jp2k", ".j2k", ".jxr", ".svg", ".psd",
+     ".tga", ".ico", ".pcx", ".exr", ".hdr", ".xcf", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf",
+     ".rw2", ".raf"}
+)  # fmt: skip
+"""Pictures by their suffix that are not read; left out, they are named."""
+
 _LARGEST_BYTES = 4 * LARGEST_PIXELS
 _LARGE_JPEG = 100_000
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -36,6 +44,22 @@ class PictureFile:
     path: Path
     name: str
     licence: str = "not stated"
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A picture that is left out of a set, and why: words that go behind "is" or a colon."""
+
+    source: str
+    reason: str
+
+
+class UnreadableError(InputError):
+    """A picture that cannot be read; `reason` says why in a few words."""
+
+    def __init__(self, where: str, reason: str, fix: str = "remove it or replace it") -> None:
+        super().__init__(f"picture {where} is {reason}; {fix}")
+        self.reason = reason
 
 
 def find_pictures(folder: Path) -> list[PictureFile]:
@@ -52,18 +76,46 @@ def find_pictures(folder: Path) -> list[PictureFile]:
             f"picture folder {folder}: found {found} there; give a folder of pictures, a list of "
             "them (.txt) or a video"
         )
-    found_files = []
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in inside.parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and not path.is_dir():
-            found_files.append(PictureFile(path, inside.as_posix()))
-    if not found_files:
+    found = [PictureFile(folder / x, x.as_posix()) for x in _inside(folder, SUFFIXES)]
+    if not found:
+        others = "".join(f"; {x.source} is {x.reason}" for x in other_pictures(folder)[:3])
         raise InputError(
             f"picture folder {folder} holds no pictures; put some there "
-            f"({', '.join(sorted(x[1:] for x in SUFFIXES))})"
+            f"({', '.join(sorted(x[1:] for x in SUFFIXES))}){others}"
         )
-    return found_files
+    return found
+
+
+def other_pictures(folder: Path) -> list[Dropped]:
+    """What in `folder` and the folders in it is a picture by its name, but of no type read here."""
+    return [
+        Dropped(x.as_posix(), f"of a type that is not read ({x.suffix}); convert it to .png")
+        for x in _inside(folder, OTHER_PICTURES)
+    ]
+
+
+def last_readable(pictures: Sequence[PictureFile]) -> PictureFile:
+    """The last picture that can be read.
+
+    Raises:
+        InputError: none can; the error is that of the last.
+    """
+    refused = None
+    for found in reversed(pictures):
+        try:
+            read_picture(found.path)
+        except UnreadableError as error:
+            refused = refused or error
+        else:
+            return found
+    raise refused or InputError("there is no picture; give a folder of pictures")
+
+
+def none_readable(count: int, first: UnreadableError) -> InputError:
+    """The error where none of `count` pictures can be read."""
+    return (
+        InputError(f"none of the pictures can be read ({count}): {first}") if count > 1 else first
+    )
 
 
 def read_picture(path: Path) -> tuple[Picture, str]:
@@ -73,7 +125,7 @@ def read_picture(path: Path) -> tuple[Picture, str]:
     becomes three equal channels.
 
     Raises:
-        InputError: cannot be read, is empty, corrupt, or larger than `LARGEST_PIXELS`.
+        UnreadableError: cannot be read, is empty, corrupt, or larger than `LARGEST_PIXELS`.
     """
     data = _read_bytes(path)
     return decode_picture(data, str(path)), hashlib.sha256(data).hexdigest()
@@ -83,7 +135,7 @@ def read_preview(path: Path) -> Picture:
     """The picture in `path` as `read_picture`, a large JPEG at a quarter of its size.
 
     Raises:
-        InputError: as `read_picture`.
+        UnreadableError: as `read_picture`.
     """
     data = _read_bytes(path)
     flags = cv2.IMREAD_REDUCED_COLOR_4 if len(data) > _LARGE_JPEG else cv2.IMREAD_COLOR
@@ -94,11 +146,11 @@ def decode_picture(data: bytes, where: str, flags: int = cv2.IMREAD_COLOR) -> Pi
     """The encoded picture `data` as (H, W, 3) uint8 in B, G, R; `where` names it in errors.
 
     Raises:
-        InputError: as `read_picture`.
+        UnreadableError: as `read_picture`.
     """
     if not data:
-        raise InputError(f"picture {where} is empty; remove it or replace it")
-    corrupt = InputError(f"picture {where} is corrupt or no picture; remove it or replace it")
+        raise UnreadableError(where, "empty")
+    corrupt = UnreadableError(where, "corrupt or no picture")
     if data.startswith(_PNG) and not _png_is_whole(data):
         raise corrupt
     try:
@@ -135,22 +187,31 @@ def _png_is_whole(data: bytes) -> bool:
     return False
 
 
-def _too_large(where: str) -> InputError:
-    return InputError(
-        f"picture {where} has more than {LARGEST_PIXELS // 1_000_000} million pixels; "
-        "make it smaller or remove it"
-    )
+def _inside(folder: Path, suffixes: Container[str]) -> list[Path]:
+    """The files with these suffixes, relative to `folder`, by path; hidden ones are left out."""
+    files = []
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if path.suffix.lower() in suffixes and not hidden and not path.is_dir():
+            files.append(inside)
+    return files
+
+
+def _too_large(where: str) -> UnreadableError:
+    reason = f"larger than {LARGEST_PIXELS // 1_000_000} million pixels"
+    return UnreadableError(where, reason, "make it smaller or remove it")
 
 
 def _read_bytes(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"picture {path} is not a file; remove it")
+            raise UnreadableError(str(path), "not a file", "remove it")
         if status.st_size > _LARGEST_BYTES:
             raise _too_large(str(path))
         return path.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"cannot read picture {path}: {error.strerror}; make it readable or remove it"
+        raise UnreadableError(
+            str(path), f"not readable ({error.strerror})", "make it readable or remove it"
         ) from error

@@ -29,7 +29,13 @@ from nnie_pipeline.calibration import contact
 from nnie_pipeline.calibration.choice import Choice
 from nnie_pipeline.calibration.geometry import INTERPOLATION, Placement
 from nnie_pipeline.calibration.network_input import Blob, InputSpec, stored_pixels, to_blob
-from nnie_pipeline.calibration.pictures import PictureFile, read_picture
+from nnie_pipeline.calibration.pictures import (
+    Dropped,
+    PictureFile,
+    UnreadableError,
+    none_readable,
+    read_picture,
+)
 from nnie_pipeline.calibration.probe import FOLDER as PROBE
 from nnie_pipeline.calibration.probe import write_probe
 from nnie_pipeline.calibration.stored import RawForm, Stored, encoded, keep_freed_memory, store
@@ -71,7 +77,8 @@ class CalibrationSet:
 
     `stride` is the bytes of a row of a raw file (None: as wide as the picture), `yuv` how .yuv
     files are written (None: there are none) and `yuv_error` what that loses: the mean over all
-    pictures and the largest. `choice` says how the pictures were chosen, if they were.
+    pictures and the largest. `choice` says how the pictures were chosen, if they were, `dropped`
+    which could not be read.
     """
 
     height: int
@@ -83,6 +90,7 @@ class CalibrationSet:
     yuv: YuvForm | None = None
     yuv_error: RoundTrip | None = None
     choice: Choice | None = None
+    dropped: tuple[Dropped, ...] = ()
 
     @property
     def gray(self) -> list[str]:
@@ -103,16 +111,18 @@ def write_set(
     progress: Callable[[int, int], None] | None = None,
     raw: RawForm | None = None,
     choice: Choice | None = None,
+    dropped: Sequence[Dropped] = (),
 ) -> CalibrationSet:
     """Write the set of `pictures` at `size` (height, width) as the new content of `folder`.
 
     nnie_mapper dumps its quantised layers for the last picture of the list only, so the
     order matters. `progress` is called with (done, all) after every picture. `raw` is how raw
-    files are written (None: rows of a multiple of 16 bytes, no YUV), `choice` how the pictures
-    were chosen, for the record.
+    files are written (None: rows of a multiple of 16 bytes, no YUV). A picture that cannot be
+    read is left out; its number stays free. `choice`, how the pictures were chosen, and
+    `dropped`, which were left out before, are for the record.
 
     Raises:
-        InputError: no picture, one that cannot be read, only gray ones for a colour network
+        InputError: no picture, none that can be read, only gray ones for a colour network
             (unless `allow_gray`), YUV for a gray network or an odd size, or a folder that
             cannot be written or holds other files.
     """
@@ -127,31 +137,44 @@ def write_set(
         (target / "pictures").mkdir()
         (target / "raw").mkdir()
 
-        def write(number: int) -> Stored:
+        def write(number: int) -> Stored | UnreadableError:
             stem = f"{number:0{digits}d}_{ascii_name(Path(pictures[number].name).stem)}"
-            return store(pictures[number].path, spec, size, target, stem, cell, form)
+            try:
+                return store(pictures[number].path, spec, size, target, stem, cell, form)
+            except UnreadableError as error:
+                return error
 
         keep_freed_memory()
         stored: list[Stored] = []
+        entries: list[SetPicture] = []
+        unread: list[Dropped] = []
+        first_error = None
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for item in pool.map(write, range(len(pictures))):
-                stored.append(item)
+            made = zip(pool.map(write, range(len(pictures))), pictures, strict=True)
+            for done, (x, y) in enumerate(made, 1):
+                if isinstance(x, UnreadableError):
+                    first_error = first_error or x
+                    unread.append(Dropped(y.name, x.reason))
+                else:
+                    stored.append(x)
+                    entries.append(
+                        SetPicture(x.file, x.raw, y.name, x.sha256, y.licence, x.gray, x.placement)
+                    )
                 if progress:
-                    progress(len(stored), len(pictures))
-        entries = tuple(
-            SetPicture(x.file, x.raw, y.name, x.sha256, y.licence, x.gray, x.placement)
-            for x, y in zip(stored, pictures, strict=True)
-        )
+                    progress(done, len(pictures))
+        if first_error and not stored:
+            raise none_readable(len(pictures), first_error)
         stride = -(-size[1] // form.align) * form.align
         result = CalibrationSet(
-            *size, spec, INTERPOLATION, entries, stride, form.yuv, _lost(stored), choice
-        )
+            *size, spec, INTERPOLATION, tuple(entries), stride, form.yuv, _lost(stored), choice,
+            (*dropped, *unread),
+        )  # fmt: skip
         _require_colour(result, allow_gray)
         lines = "".join(f"{x.file}\n" for x in entries)
         (target / IMAGE_LIST).write_text(lines, encoding="ascii")
         means = "".join(f"{x!r}\n" for x in map(float, spec.mean))
         (target / MEAN_FILE).write_text(means, encoding="ascii")
-        sheet = contact.sheet([x.thumbnail for x in stored])
+        sheet = contact.sheet({int(Path(x.file).name.split("_")[0]): x.thumbnail for x in stored})
         (target / "contact.png").write_bytes(encoded(".png", sheet))
         counts = np.sum([x.counts for x in stored], axis=0)
         channels = ["Y"] if spec.colour == "GRAY" else list("BGR")

@@ -15,7 +15,15 @@ import numpy as np
 
 from nnie_pipeline.calibration.choice import Choice, Look, choose, look
 from nnie_pipeline.calibration.geometry import Picture
-from nnie_pipeline.calibration.pictures import PictureFile, find_pictures, read_preview
+from nnie_pipeline.calibration.pictures import (
+    Dropped,
+    PictureFile,
+    UnreadableError,
+    find_pictures,
+    none_readable,
+    other_pictures,
+    read_preview,
+)
 from nnie_pipeline.calibration.video import VIDEOS, frames
 from nnie_pipeline.errors import InputError
 
@@ -30,10 +38,14 @@ _LARGEST_LIST = 16 << 20
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures ready to be read; `choice` says how they were chosen, None: all are there."""
+    """Pictures ready to be read; `choice` says how they were chosen, None: all are there.
+
+    `dropped` are those that cannot be read, as far as was seen.
+    """
 
     pictures: tuple[PictureFile, ...]
     choice: Choice | None = None
+    dropped: tuple[Dropped, ...] = ()
 
 
 def files_of(path: Path) -> list[Path]:
@@ -44,9 +56,9 @@ def files_of(path: Path) -> list[Path]:
     """
     if path.suffix.lower() in VIDEOS and path.is_file():
         return [path]
-    if path.suffix.lower() in LISTS and path.is_file():
-        return [path, *(x.path for x in read_list(path))]
-    return [x.path for x in find_pictures(path)]
+    listed = path.suffix.lower() in LISTS and path.is_file()
+    found = [path, *(x.path for x in read_list(path)[0])] if listed else []
+    return found or [x.path for x in find_pictures(path) if x.path.exists()]
 
 
 @contextlib.contextmanager
@@ -66,42 +78,60 @@ def opened(
         the block ends.
 
     Raises:
-        InputError: nothing there, no picture in it, one that cannot be read.
+        InputError: nothing there, no picture in it, or none that can be read.
     """
     if path.suffix.lower() in VIDEOS and path.is_file():
         with tempfile.TemporaryDirectory(prefix="nnie-frames-") as folder:
             yield _from_video(path, DEFAULT_COUNT if count is None else count, every, Path(folder))
         return
-    listed = path.is_file() and path.suffix.lower() in LISTS
-    found = read_list(path) if listed else find_pictures(path)
-    yield chosen_of(found, count, progress)
+    if path.is_file() and path.suffix.lower() in LISTS:
+        found, dropped = read_list(path)
+    else:
+        found, dropped = find_pictures(path), other_pictures(path)
+    yield chosen_of(found, count, progress, dropped)
 
 
 def chosen_of(
-    pictures: Sequence[PictureFile], count: int | None, progress: Progress | None = None
+    pictures: Sequence[PictureFile],
+    count: int | None,
+    progress: Progress | None = None,
+    dropped: Sequence[Dropped] = (),
 ) -> Source:
-    """`count` of the pictures, or all of them.
+    """`count` of the pictures, or all of them; `dropped` were left out before.
 
     Raises:
-        InputError: one cannot be read, or none can be used.
+        InputError: none can be read, or none can be used.
     """
     if count is None:
-        return Source(tuple(pictures))
+        return Source(tuple(pictures), dropped=tuple(dropped))
+    read: list[PictureFile] = []
     looks: list[Look] = []
+    unread: list[Dropped] = []
+    first_error = None
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for found in pool.map(lambda x: look(read_preview(x.path)), pictures):
-            looks.append(found)
+        for number, found in enumerate(pool.map(_looked, pictures)):
+            if isinstance(found, UnreadableError):
+                first_error = first_error or found
+                unread.append(Dropped(pictures[number].name, found.reason))
+            else:
+                read.append(pictures[number])
+                looks.append(found)
             if progress:
-                progress(len(looks), len(pictures))
-    indices, choice = choose(looks, [x.name for x in pictures], count)
-    return Source(tuple(pictures[n] for n in indices), choice)
+                progress(number + 1, len(pictures))
+    if first_error and not looks:
+        raise none_readable(len(pictures), first_error)
+    indices, choice = choose(looks, [x.name for x in read], count)
+    return Source(tuple(read[n] for n in indices), choice, (*dropped, *unread))
 
 
-def read_list(path: Path) -> list[PictureFile]:
-    """The pictures of a list file: one path a line, relative ones start at the list's folder.
+def read_list(path: Path) -> tuple[list[PictureFile], list[Dropped]]:
+    """The pictures of a list file, and the lines that name none.
+
+    One path a line, relative ones start at the list's folder; empty lines and those that begin
+    with # say nothing.
 
     Raises:
-        InputError: it cannot be read, is no text, or names no picture or one that is not there.
+        InputError: it cannot be read, is no text, or no line names a picture that is there.
     """
     try:
         if path.stat().st_size > _LARGEST_LIST:
@@ -111,21 +141,38 @@ def read_list(path: Path) -> list[PictureFile]:
         raise InputError(f"cannot read list {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"list {path} is not UTF-8 text; write one path a line") from error
-    found = []
+    found, absent = [], []
     for number, line in enumerate(text.splitlines(), start=1):
         name = line.strip()
-        if not name:
+        if not name or name.startswith("#"):
             continue
         picture = path.parent / name
-        if not picture.is_file():
-            raise InputError(
-                f"list {path}, line {number}: no picture {name[:200]!r}; relative paths start at "
-                f"{path.parent}"
-            )
-        found.append(PictureFile(picture, name))
+        if _is_there(picture):
+            found.append(PictureFile(picture, name))
+        else:
+            absent.append(Dropped(name[:200], f"not there ({path.name}, line {number})"))
+    if not found and absent:
+        raise InputError(
+            f"list {path}: none of the {len(absent)} pictures that it names is there, the first is "
+            f"{absent[0].source!r}; relative paths start at {path.parent}"
+        )
     if not found:
         raise InputError(f"list {path} names no picture; write one path a line")
-    return found
+    return found, absent
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _looked(found: PictureFile) -> Look | UnreadableError:
+    try:
+        return look(read_preview(found.path))
+    except UnreadableError as error:
+        return error
 
 
 def _from_video(path: Path, count: int, every: int, folder: Path) -> Source:

@@ -55,7 +55,8 @@ def store(
     """Write the picture in `path` into `target`/pictures and `target`/raw as `stem`.*.
 
     Raises:
-        InputError: it cannot be read, or the size is odd and YUV is wanted.
+        UnreadableError: it cannot be read.
+        InputError: the size is odd and YUV is wanted.
     """
     source, sha256 = read_picture(path)
     canvas, placement = place(source, size, spec.geometry, spec.anchor, spec.fill_bgr)

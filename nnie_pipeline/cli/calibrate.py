@@ -12,7 +12,10 @@ import typer
 from nnie_pipeline.cli.common import console, numbers_of, reported
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nnie_pipeline.calibration.network_input import InputSpec
+    from nnie_pipeline.calibration.pictures import Dropped
     from nnie_pipeline.calibration.sets import CalibrationSet
 
 _ADVISED = 20
@@ -73,6 +76,7 @@ def command(
             result = write_set(
                 found.pictures, wanted, chosen, out,
                 allow_gray=allow_gray, progress=progress, raw=form, choice=found.choice,
+                dropped=found.dropped,
             )  # fmt: skip
     for line in set_lines(result, out):
         say(line)
@@ -83,16 +87,11 @@ def command(
 def set_lines(result: CalibrationSet, out: Path) -> list[str]:
     """What is to be known of a new set in `out`."""
     source = result.input
-    lines = []
+    lines = dropped_lines(result.dropped, "left out")
     if result.choice is not None:
         dropped = result.choice.dropped
-        lines.append(
-            f"{len(result.pictures)} of {result.choice.found} pictures chosen, {len(dropped)} "
-            "dropped beforehand"
-        )
-        lines += [f"  {x.source}: {x.reason}" for x in dropped[:_SHOWN]]
-        if len(dropped) > _SHOWN:
-            lines.append(f"  and {len(dropped) - _SHOWN} more, all in calibration.json")
+        chosen = f"{len(result.pictures)} of {result.choice.found} pictures chosen"
+        lines += dropped_lines(dropped, f"{chosen}, dropped beforehand") or [chosen]
     placed: str = source.geometry
     if placed != "stretch":
         placed += f" {source.anchor}"
@@ -118,6 +117,16 @@ def set_lines(result: CalibrationSet, out: Path) -> list[str]:
         )
     if source.colour != "GRAY" and len(set(source.mean)) > 1:
         lines.append(unequal_means(source))
+    return lines
+
+
+def dropped_lines(dropped: Sequence[Dropped], what: str) -> list[str]:
+    """`what` happened to how many pictures, and each with its reason; nothing where none is."""
+    if not dropped:
+        return []
+    lines = [f"{what}: {len(dropped)}", *(f"  {x.source}: {x.reason}" for x in dropped[:_SHOWN])]
+    if len(dropped) > _SHOWN:
+        lines.append(f"  and {len(dropped) - _SHOWN} more, all in calibration.json")
     return lines
 
 

@@ -106,9 +106,8 @@ def command(
         tell("input assumed: BGR, 0 to 255, no mean and no scale; a spec (.yaml) can say otherwise")
     job = Job(
         spec, lambda: translate.input_spec(spec), chosen, folder, chip, weights, images,
-        lambda: list(source().pictures), lambda: translate.head(spec), tell, progress_bar,
+        source, lambda: translate.head(spec), tell, progress_bar,
         allow_gray, engine, passes, lang, mean_in_network, (count, every),
-        lambda: source().choice,
     )  # fmt: skip
     with stack:
         found, worked = run_all(job)

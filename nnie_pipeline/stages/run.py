@@ -16,9 +16,8 @@ from nnie_pipeline.stages.verdict import Verdict, verdict
 from nnie_pipeline.zoo.spec import Spec
 
 if TYPE_CHECKING:
-    from nnie_pipeline.calibration.choice import Choice
     from nnie_pipeline.calibration.network_input import InputSpec
-    from nnie_pipeline.calibration.pictures import PictureFile
+    from nnie_pipeline.calibration.sources import Source
 
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 Say = Callable[[str], None]
@@ -31,7 +30,7 @@ class Job:
     `say` prints a line, `bar` shows a progress bar. What costs time to import or to fetch is
     a function, called when a stage needs it. `skip` names passes that are left out, `language`
     is the report's. With `mean_in_network` the cfg has no mean. `asked` is how many pictures to
-    choose (None: all) and every how many frames of a video, `choice` how they were chosen.
+    choose (None: all) and every how many frames of a video.
     Stage results are files in `folder`.
     """
 
@@ -42,7 +41,7 @@ class Job:
     chip: str
     weights: Path | None
     images: Path | None
-    pictures: Callable[[], list[PictureFile]]
+    pictures: Callable[[], Source]
     head: Callable[[], Any]
     say: Say
     bar: Bar
@@ -52,7 +51,6 @@ class Job:
     language: str = "en"
     mean_in_network: bool = False
     asked: tuple[int | None, int] = (None, 25)
-    choice: Callable[[], Choice | None] = lambda: None
 
     def path(self, *parts: str) -> Path:
         """A place in the build folder."""

@@ -13,6 +13,7 @@ from nnie_pipeline import files
 from nnie_pipeline.caffe.files import read_net
 from nnie_pipeline.caffe.templates import render
 from nnie_pipeline.calibration.network_input import InputSpec
+from nnie_pipeline.calibration.pictures import last_readable
 from nnie_pipeline.calibration.sets import load_input, load_inputs, read_set, write_set
 from nnie_pipeline.chips.check import check_files
 from nnie_pipeline.compare.dumps import read_dump
@@ -88,7 +89,7 @@ def _place_prototxt(job: Job, place: Path) -> None:
 
 
 def _probe(job: Job) -> Probe:
-    last = job.pictures()[-1]
+    last = last_readable(job.pictures().pictures)
     return Probe(last.path, last.name, job.input())
 
 
@@ -169,11 +170,15 @@ def _check(job: Job) -> str:
 
 
 def _calibrate(job: Job) -> str:
+    found = job.pictures()
     with job.bar("pictures") as progress:
         result = write_set(
-            job.pictures(), _rewritten_input(job), job.size, job.path("calibration"),
-            allow_gray=job.allow_gray, progress=progress, choice=job.choice(),
+            found.pictures, _rewritten_input(job), job.size, job.path("calibration"),
+            allow_gray=job.allow_gray, progress=progress, choice=found.choice,
+            dropped=found.dropped,
         )  # fmt: skip
+    for left_out in result.dropped:
+        job.say(f"picture {left_out.source} is left out: {left_out.reason}")
     gray = f", {len(result.gray)} gray" if result.gray else ""
     return f"{len(result.pictures)} pictures, {result.input.geometry}, {result.input.colour}{gray}"
 
