@@ -93,10 +93,8 @@ def own_words(
         scale = scale_words(factor, unit)
     bias = np.zeros(outputs)
     if len(layer.weights) > 1:
-        bias = layer.weights[1].reshape(-1).astype(np.float64) / unit
-        if assumptions.bias == "word":
-            bias = np.rint(bias)
-            bias[(scale == 0) & (np.abs(bias) >= LOST_BIAS)] = 0
+        exact = layer.weights[1].reshape(-1).astype(np.float64)
+        bias = bias_words(exact, unit, scale) if assumptions.bias == "word" else exact / unit
     shift = addend * 4096
     if assumptions.shift == "word":
         shift = np.rint(shift)
@@ -108,6 +106,13 @@ def scale_words(factor: Vector, unit: Vector) -> Vector:
     word = np.rint(factor * unit * 2.0**42)
     large = np.abs(word) >= LARGEST_WORD
     return np.where(large, np.rint(factor * unit * 2.0**31) * 2.0**11, word)
+
+
+def bias_words(bias: Vector, unit: Vector, scale: Vector) -> Vector:
+    """The bias words; `scale` are the scale words."""
+    word = np.rint(bias / unit)
+    word[(scale == 0) & (np.abs(word) >= LOST_BIAS)] = 0
+    return word
 
 
 def affine_behind(step: Operation, shapes: Shapes) -> list[tuple[Layer, Affine]]:

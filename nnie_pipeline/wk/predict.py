@@ -2,11 +2,7 @@
 
 Weights are quantised as `quant.gfpq` does it, an ordinary convolution with one z, a depthwise
 one with one z a channel. A BatchNorm that stays behind a convolution goes into the scale and
-shift words. Words, with U = 2^((z_w + z_in)/n) the unit of the accumulator:
-
-    bias  = round(b / U)
-    scale = round(f * U * 2^42), or 2^31 where that would not fit into 32 bits
-    shift = round(4096 * addend)
+shift words; `quant.words` has their formulas.
 
 Measured on two public compiled files: every word of mnet_640_inst.wk (16 bits, f and addend of
 BatchNorm and Scale) and of mnet_mergebn_640L_inst.wk (8 bits, f = 1).
@@ -24,6 +20,7 @@ from nnie_pipeline.caffe.net import Array, Layer, Net, Shape
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.quant.gfpq import EQUAL_WEIGHTS, quantize_weights
 from nnie_pipeline.quant.gfpq_format import number_format
+from nnie_pipeline.quant.words import LARGEST_WORD, bias_words, scale_words
 from nnie_pipeline.rewrite.affine import affine_of, joined, only_reader
 from nnie_pipeline.wk.codes import Codes, Words
 from nnie_pipeline.wk.layout import Geometry, cell_places, conv_order, geometry_of
@@ -31,10 +28,8 @@ from nnie_pipeline.wk.layout import Geometry, cell_places, conv_order, geometry_
 Vector = npt.NDArray[np.float64]
 Weights = Callable[[Array], Array]
 
-_FLOAT_ROUNDING = 2.0**-21
-_LARGEST_WORD = 1 << 31
-_LOST_BIAS = 1 << 23
-"""Where a scale word of 0 makes the result 0 anyway, such a bias word is not stored."""
+FLOAT_ROUNDING = 2.0**-21
+"""How far apart two programs' float32 of one weight may be, in octaves."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +64,11 @@ class Predicted:
         steps = number_format(self.bits).steps
         unit = np.exp2((self.z_w + z_in) / steps)
         unit[np.isneginf(self.z_w)] = 1.0
-        scale = np.rint(self.factor * unit * 2.0**42)
-        scale = np.where(np.abs(scale) < _LARGEST_WORD, scale, self.factor * unit * 2.0**31)
+        scale = scale_words(self.factor, unit)
         scale[np.isneginf(self.z_w)] = 0
-        bias = np.rint(self.bias / unit)
-        bias[(np.rint(scale) == 0) & (np.abs(bias) >= _LOST_BIAS)] = 0
+        bias = bias_words(self.bias, unit, scale)
+        # In the file a large word counts in 2^-31.
+        scale = np.where(np.abs(scale) < LARGEST_WORD, scale, scale / 2.0**11)
         return tuple(_word(x) for x in (bias, scale, self.addend * 4096))  # type: ignore[return-value]
 
 
@@ -159,7 +154,7 @@ def quantised(
     codes[:, places.reshape(-1)] = signed.reshape(geometry.outputs, -1)
     tie = np.zeros(codes.shape, np.bool_)
     with np.errstate(invalid="ignore"):
-        near = np.abs(exact - np.floor(exact) - 0.5) < steps * _FLOAT_ROUNDING
+        near = np.abs(exact - np.floor(exact) - 0.5) < steps * FLOAT_ROUNDING
     tie[:, places.reshape(-1)] = near.reshape(geometry.outputs, -1)
     return codes, tie, offset
 
@@ -175,4 +170,4 @@ def levels_of(codes: Codes, z: npt.ArrayLike, bits: int) -> Vector:
 
 def _word(values: Vector) -> Words:
     whole = np.rint(values)
-    return np.clip(whole, -_LARGEST_WORD, _LARGEST_WORD - 1).astype(np.int32)
+    return np.clip(whole, -LARGEST_WORD, LARGEST_WORD - 1).astype(np.int32)
