@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from nnie_pipeline.caffe.net import Array, Layer, Net, Shape
 from nnie_pipeline.caffe.shapes import infer
+from nnie_pipeline.errors import InputError
 from nnie_pipeline.quant.gfpq import EQUAL_WEIGHTS, quantize_weights
 from nnie_pipeline.quant.gfpq_format import number_format
 from nnie_pipeline.quant.words import LARGEST_WORD, bias_words, scale_words
@@ -70,6 +71,32 @@ class Predicted:
         # In the file a large word counts in 2^-31.
         scale = np.where(np.abs(scale) < LARGEST_WORD, scale, scale / 2.0**11)
         return tuple(_word(x) for x in (bias, scale, self.addend * 4096))  # type: ignore[return-value]
+
+
+def require_numbers(net: Net) -> None:
+    """Refuse weights that no file can hold.
+
+    Raises:
+        InputError: a blob with NaN or infinity, or a BatchNorm without a finite factor.
+    """
+    for layer in net.layers:
+        for number, blob in enumerate(layer.weights):
+            wrong = int(np.count_nonzero(~np.isfinite(blob)))
+            if wrong:
+                raise InputError(
+                    f"layer {layer.name} ({layer.type}): {wrong} of {blob.size} numbers of its "
+                    f"blob {number} in the caffemodel are NaN or infinite; give the caffemodel "
+                    "that the file was made from"
+                )
+        if layer.type != "BatchNorm" or len(layer.weights) < 3:
+            continue
+        factor, _ = affine_of(layer, (1, layer.weights[0].size)) or (np.ones(1), None)
+        wrong = int(np.count_nonzero(~np.isfinite(factor)))
+        if wrong:
+            raise InputError(
+                f"layer {layer.name} (BatchNorm): variance + eps is not above 0 in {wrong} of "
+                f"{factor.size} channels; check its blob 1 and eps"
+            )
 
 
 def predict(net: Net, bits: int) -> tuple[list[Predicted], list[str]]:

@@ -15,7 +15,7 @@ from nnie_pipeline.rewrite import merge_batch_norm
 from nnie_pipeline.wk.fit import Fitted, fit, pair
 from nnie_pipeline.wk.inputs_outputs import blob_reasons
 from nnie_pipeline.wk.model import WkLayer, WkModel
-from nnie_pipeline.wk.predict import Predicted, predict
+from nnie_pipeline.wk.predict import Predicted, predict, require_numbers
 from nnie_pipeline.wk.reasons import layer_reason
 
 _INPUT_RECORD = 44
@@ -80,13 +80,14 @@ def prove(model: WkModel, net: Net, bits: int | None = None) -> Proof:
 
     Raises:
         InputError: the file has no layer that could be decoded, or the network none with
-            weights, or its shapes do not fit.
+            weights, or its shapes do not fit, or weights that are no finite numbers.
     """
     if model.bits is None or not model.layers:
         raise InputError(
             "this .wk holds no parameters that can be decoded; give a chip (inst) file, not one "
             "for the functional simulation"
         )
+    require_numbers(net)
     merged = net.copy()
     changed = bool(merge_batch_norm.apply(merged).lines)
     variants = [(net, False), (merged, True)] if changed else [(net, False)]
