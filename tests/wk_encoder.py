@@ -28,20 +28,24 @@ def encode(net: Net, bits: int, z_of: Sequence[int], run_mode: bool = False) -> 
     size = bits // 8
     (name, (_, channels, height, width)) = next(iter(net.inputs.items()))
     rows = [record(44, size, height, width, channels, 0, Z_DATA[bits] * steps)]
-    z_in, ident = Z_DATA[bits], 1
+    z_in, ident, place = Z_DATA[bits], 1, _bytes(rows[0])
     for layer, z_out in zip(net.layers, z_of, strict=True):
         _, outputs, height, width = shapes[layer.tops[0]]
         kind = int(layer.type == "Deconvolution")
         blocks = bodies(layer, bits, z_in)
         if depthwise(layer):
+            ident += 1  # the split in front of the channels
             for body in blocks:
-                rows.append(record(kind, size, height, width, 1, ident, z_out * steps))
+                rows.append(record(kind, size, height, width, 1, ident, z_out * steps, place))
                 slots += [block(body, [body], True, run_mode), b""]
                 ident += 1
+                place += _bytes(rows[-1])
+            ident += 1  # and what joins them
         else:
-            rows.append(record(kind, size, height, width, outputs, ident, z_out * steps))
+            rows.append(record(kind, size, height, width, outputs, ident, z_out * steps, place))
             slots += [block(x, blocks, i == 0, False) for i, x in enumerate(blocks)]
-        ident += 2
+            ident += 1
+            place += _bytes(rows[-1])
         z_in = z_out
     last = net.layers[-1].tops[0]
     rows.append(record(45, 4, height, width, outputs, ident, 0))
@@ -77,7 +81,7 @@ def assemble(
     tables = bytes(4 * 1024)
     body = area + index_room + tables + bytes(range(256))
     header = bytearray(192)
-    struct.pack_into("<III", header, 4, 0, 192, 4711)
+    struct.pack_into("<III", header, 4, 0, 192, 1 << 20)
     header[16:32] = bytes([1, 1, 1, 2, 0, 0, 0, 0, 1, 2, 2, 9, 60, 0, 0, 0])
     header[32:48] = b"2007011200001122"
     header[49] = 1
@@ -93,13 +97,18 @@ def assemble(
 
 
 def record(
-    kind: int, size: int, height: int, width: int, channels: int, ident: int, z: int
+    kind: int, size: int, height: int, width: int, channels: int, ident: int, z: int, place: int = 0
 ) -> bytes:
-    stride = width * size
+    stride = -(-width * size // 16) * 16
+    flags, room = (0x100, 0) if kind == 45 else (0, stride * height * channels)
     return struct.pack(
-        "<BBIHIIIIHHIiIII", kind, size, height, width, channels, 0, 0, stride, 0, ident,
-        77 + ident, z, stride * height * channels, 0, 0,
+        "<BBIHIIIIHHIiIII", kind, size, width, height, channels, place, flags, stride, 0, ident,
+        77 + ident, z, room, 0, 0,
     )  # fmt: skip
+
+
+def _bytes(row: bytes) -> int:
+    return int(struct.unpack_from("<I", row, 36)[0])
 
 
 def depthwise(layer: Layer) -> bool:

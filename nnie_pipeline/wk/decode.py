@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,21 +13,23 @@ from nnie_pipeline.wk.codes import cells_of, read_layer
 from nnie_pipeline.wk.header import WkHeader, parse_header, read_bytes
 from nnie_pipeline.wk.layout import OUTPUTS
 from nnie_pipeline.wk.model import Undecoded, WkLayer, WkModel, WkRecord
+from nnie_pipeline.wk.programs import instructions
+from nnie_pipeline.wk.table import BITS, ROW, check_table, checked_programs, read_table
 
 _BASE = 0x34
-_PARAMETERS, _INDEX, _LAYERS = 0x50, 0x60, 0xB0
+_REST, _PARAMETERS, _INDEX, _LAYERS = 0x40, 0x50, 0x60, 0xB0
 _FUNCTIONS = {
     0x70: "table of the sigmoid, 512 int16",
     0x80: "table of the hyperbolic tangent, 512 int16",
     0x90: "table of an unknown function",
     0xA0: "table of another unknown function",
 }
-_RECORD = struct.Struct("<BBIHIIIIHHIiIII")
+_INSTRUCTIONS = "instructions"
+_READ_FROM_THEM = ", of which only addresses, z and ReLU are read"
+_BETWEEN = "between the parts that the header names"
+_UNKNOWN = "part behind the instructions that the header names at 64"
 _WITH_BLOCKS = {0: "Convolution", 1: "Deconvolution"}
 _INNER_PRODUCT = 5
-_BITS = {1: 8, 2: 16}
-_Z_STEPS = 128
-"""The layer table counts z in 1/128 octave at all widths."""
 
 
 def decode(path: Path) -> WkModel:
@@ -56,21 +57,28 @@ def _chip(data: bytes, header: WkHeader) -> WkModel:
     parameters = _area(data, base, _PARAMETERS, "parameters")
     index = _area(data, base, _INDEX, "block index")
     table = _area(data, base, _LAYERS, "layer table")
-    if (index.stop - index.start) % 8 or (table.stop - table.start) % _RECORD.size:
+    if (index.stop - index.start) % 8 or (table.stop - table.start) % ROW.size:
         raise InputError("its block index or its layer table ends within an entry")
     everything = np.frombuffer(data, np.uint8)
     places = np.frombuffer(data[index], "<u4").reshape(-1, 2).astype(np.int64)
     blocks = read_blocks(everything[parameters], places)
-    records = _records(data[table])
+    records = read_table(data[table])
+    check_table(records, header.temporary_bytes)
     bits, layers, open_parts = _layers(records, blocks, parameters.start)
     known = [slice(0, base), parameters, index, table]
-    for at, name in _FUNCTIONS.items():
-        area = _area(data, base, at, name)
-        open_parts.append(Undecoded(name, area.start, area.stop - area.start))
+    functions = [(_area(data, base, at, name), name) for at, name in _FUNCTIONS.items()]
+    rest = _area(data, base, _REST, "part behind the instructions")
+    first = max(x.stop for x in (parameters, index, *(x for x, _ in functions)))
+    code = slice(first, max(first, rest.start if rest.start < rest.stop else table.start))
+    programs = checked_programs(records, instructions(data, code))
+    functions += [(code, _INSTRUCTIONS + _READ_FROM_THEM * bool(programs)), (rest, _UNKNOWN)]
+    open_parts += [Undecoded(name, x.start, x.stop - x.start) for x, name in functions]
     known += [slice(x.offset, x.offset + x.size) for x in open_parts]
     open_parts += _gaps(known, len(data))
     order = sorted((x for x in open_parts if x.size), key=lambda x: x.offset)
-    return WkModel(header, len(data), bits, records, tuple(layers), len(blocks), tuple(order))
+    return WkModel(
+        header, len(data), bits, records, tuple(layers), len(blocks), tuple(order), programs
+    )
 
 
 def _area(data: bytes, base: int, at: int, what: str) -> slice:
@@ -80,25 +88,11 @@ def _area(data: bytes, base: int, at: int, what: str) -> slice:
     return slice(base + offset, base + offset + length)
 
 
-def _records(table: bytes) -> tuple[WkRecord, ...]:
-    found = []
-    for row in _RECORD.iter_unpack(table):
-        kind, size, height, width, channels, offset, _, stride, _, place, instruction, z = row[:12]
-        step = _Z_STEPS // 16 if size == 1 else 1
-        found.append(
-            WkRecord(
-                kind, size, height, width, channels, offset, stride, place, instruction,
-                None if size not in _BITS or z % step else z // step, row[12],
-            )
-        )  # fmt: skip
-    return tuple(found)
-
-
 def _layers(
     records: tuple[WkRecord, ...], blocks: Blocks, start: int
 ) -> tuple[int | None, list[WkLayer], list[Undecoded]]:
     """Deal the blocks to the rows that have weights; both stand in the order of running."""
-    widths = sorted({_BITS[x.bytes] for x in records if x.bytes in _BITS})
+    widths = sorted({BITS[x.bytes] for x in records if x.bytes in BITS})
     if len(widths) != 1:
         what = f"parameters of layers of {' and '.join(map(str, widths)) or 'unknown'} bits"
         return None, [], _rest(blocks, 0, start, what)
@@ -163,7 +157,7 @@ def _gaps(known: list[slice], size: int) -> list[Undecoded]:
     found, end = [], 0
     for area in sorted(known, key=lambda x: x.start):
         if area.start - end > 16:
-            found.append(Undecoded("instructions and what lies with them", end, area.start - end))
+            found.append(Undecoded(_BETWEEN, end, area.start - end))
         end = max(end, area.stop)
     if end < size:
         found.append(Undecoded("bytes behind the layer table", end, size - end))

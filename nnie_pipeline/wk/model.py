@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from nnie_pipeline.wk.codes import Parameters
 from nnie_pipeline.wk.header import WkHeader
+from nnie_pipeline.wk.programs import Program
 
 RECORD_TYPES = {
     0: "Convolution", 1: "Deconvolution", 3: "Pooling", 5: "InnerProduct", 7: "ReLU or PReLU",
@@ -17,6 +19,10 @@ RECORD_TYPES = {
 }  # fmt: skip
 """Types of the layer table by number, read off files whose networks are public."""
 
+FROM_CHIP, OUTPUT, PACKED = 1, 1 << 8, 1 << 24
+"""Flags of a row: the next row reads it where it was made, without the temporary memory; an
+output of the network; four channels side by side in memory."""
+
 
 @dataclass(frozen=True)
 class WkRecord:
@@ -24,8 +30,10 @@ class WkRecord:
 
     `bytes` is the size of an element (1 and 2: the number format; 4: Q20.12), `z` that of the
     output in steps of the format, None for 4 bytes; `offset` where the output lies in the
-    temporary memory, `stride` the bytes of a row, `size` all bytes. A depthwise layer has a
-    row for each channel.
+    temporary memory, `stride` the bytes of a row, `size` all bytes; `flags` are `FROM_CHIP`,
+    `OUTPUT` and `PACKED`; `instruction` is where its instructions begin, in units of 8 bytes.
+    `id` counts layers, those too that have no row (Concat). A depthwise layer has a row for
+    each channel.
     """
 
     type: int
@@ -34,6 +42,7 @@ class WkRecord:
     width: int
     channels: int
     offset: int
+    flags: int
     stride: int
     id: int
     instruction: int
@@ -93,7 +102,8 @@ class Undecoded:
 class WkModel:
     """All of a `.wk`: `layers` in the order in which the chip runs them.
 
-    `bits` is None where no layer with weights could be decoded.
+    `bits` is None where no layer with weights could be decoded; `programs` has an entry for
+    each row of the layer table, or none where the instructions are not understood.
     """
 
     header: WkHeader
@@ -103,6 +113,18 @@ class WkModel:
     layers: tuple[WkLayer, ...]
     blocks: int
     undecoded: tuple[Undecoded, ...]
+    programs: tuple[Program | None, ...] = ()
+
+    @property
+    def table_note(self) -> str:
+        """What vouches for the layer table, which the header's checksum leaves out."""
+        told = sum(x is not None and x.output is not None for x in self.programs)
+        if not told:
+            return "the layer table lies outside the checksum, and nothing else vouches for its z"
+        return (
+            f"the layer table lies outside the checksum; {told} of its {len(self.records)} rows "
+            "agree with the instructions inside it"
+        )
 
     def totals(self) -> dict[str, Any]:
         """Sums over the decoded layers."""
@@ -138,9 +160,14 @@ class WkModel:
             "size": self.size,
             "totals": self.totals(),
             "layers": [_layer(x) for x in self.layers],
-            "records": [{**vars(x), "type": x.type_name} for x in self.records],
+            "records": [_record(x, y) for x, y in zip_longest(self.records, self.programs)],
+            "table_note": self.table_note,
             "undecoded": [vars(x) for x in self.undecoded],
         }
+
+
+def _record(row: WkRecord, program: Program | None) -> dict[str, Any]:
+    return {**vars(row), "type": row.type_name, "program": program and vars(program)}
 
 
 def _layer(layer: WkLayer) -> dict[str, Any]:
