@@ -136,7 +136,7 @@ def test_outputs_of_another_picture(kit: Path, tmp_path: Path) -> None:
     ran = check(kit, pulled, "--bits", "16")
     assert ran.status == 1
     assert ran.out.count(f"it is what picture {PICTURES[1]} gives") == 9
-    assert f"nothing was pulled for: {PICTURES[1]}" in ran.out
+    assert f"{pulled / PICTURES[1]} is missing: run run_on_board.sh" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -155,6 +155,70 @@ def test_the_coloured_picture_tells_readings_apart(
     ran = check(kit, pulled, "--bits", run.removesuffix("bit"))
     assert ran.status == 1
     assert any(x.startswith("FAIL") and said in x for x in ran.out.splitlines()), ran.out
+
+
+def noisy(kit: Path, pulled: Path, run: str, share: float) -> None:
+    """Move the outputs of the coloured picture towards noise of any direction, each by `share`."""
+    random = np.random.default_rng(3)
+    for number in range(9):
+
+        def add(words: np.ndarray) -> np.ndarray:
+            extra = random.normal(0, 1, len(words))
+            extra *= share * np.linalg.norm(words) / np.linalg.norm(extra)
+            return np.rint(words + extra).astype(np.int32)
+
+        spoil(pulled, "probe", number, add)
+
+
+@pytest.mark.parametrize("reading", ["expected", "swapped", "means-reversed", "both"])
+@pytest.mark.parametrize("run", ["16bit", "8bit"])
+def test_noise_as_far_as_the_readings_does_not_hide_which_it_is(
+    kit: Path, tmp_path: Path, run: str, reading: str
+) -> None:
+    """A board whose ranges are others is farther from every reading than they are apart."""
+    pulled = pull(kit, tmp_path / "pulled", run, f"probe.{reading}".replace(".expected", ""))
+    noisy(kit, pulled, run, 0.5)
+    ran = check(kit, pulled, "--bits", run.removesuffix("bit"))
+    (said,) = (x for x in ran.out.splitlines() if "channel" in x and "output" not in x)
+    state = "ok   channels and means are read as the cfg" if reading == "expected" else "FAIL "
+    assert said.startswith(state)
+    if reading != "expected":
+        words = {"swapped": "turn [RGB_order] over", "means-reversed": "the means reach the wrong"}
+        assert words.get(reading, "channels and means are exchanged") in said
+
+
+def between(kit: Path, pulled: Path, run: str, share: float) -> None:
+    """Put the coloured picture's outputs on the way from the expected reading to "swapped"."""
+    for number, layer in enumerate(LAYERS):
+        file = f"seg0_layer{number}_output0_inst.linear.hex"
+        here, there = (
+            words_of(kit / "golden" / run / x / file).astype(float)
+            for x in ("probe", "probe.swapped")
+        )
+        write_words(
+            pulled / "probe" / f"seg0_layer{layer}_output0_inst.linear.hex",
+            np.rint((1 - share) * here + share * there).astype(np.int32),
+        )
+
+
+def test_float_decides_where_the_simulation_leaves_a_doubt(own_kit: Path, tmp_path: Path) -> None:
+    pulled = pull(own_kit, tmp_path / "pulled", "8bit")
+    between(own_kit, pulled, "8bit", 0.45)
+    ran = check(own_kit, pulled, "--bits", "8")
+    assert "doubt 0.45 of 0.50 by 8 bit, " in ran.out
+    golden = own_kit / "golden"
+    for first, second, said in (
+        ("probe", "probe.swapped", "ok   channels and means are read"),
+        ("probe.swapped", "probe", "not to be told apart"),
+    ):
+        for name, place in (("probe", first), ("probe.swapped", second)):
+            target = golden / "float" / name
+            shutil.rmtree(target)
+            shutil.copytree(golden / "8bit" / place, target)
+        ran = check(own_kit, pulled, "--bits", "8")
+        assert said in ran.out, ran.out
+        shutil.rmtree(golden / "float")
+        shutil.copytree(golden / "8bit", golden / "float")
 
 
 @pytest.mark.parametrize("alignment", [16, 32, 256])
@@ -257,15 +321,24 @@ def only(path: Path) -> None:
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "one missing": (Path.unlink, "holds 8 files of outputs, the network has 9"),
     "empty": (lambda x: x.write_bytes(b""), "is empty"),
-    "cut off": (lambda x: x.write_bytes(x.read_bytes()[:-9]), "the outputs have"),
-    "not hexadecimal": (lambda x: x.write_bytes(b"ghijklmn\n" * 64), "hexadecimal numbers"),
-    "too long a number": (lambda x: x.write_bytes(b"0000000000\n" * 64), "hexadecimal numbers"),
-    "binary": (lambda x: x.write_bytes(bytes(range(256)) * 9), "hexadecimal numbers"),
+    "cut off": (lambda x: x.write_bytes(x.read_bytes()[:-9]), "layer123_output0_inst.linear.hex "
+                "holds 63 words; the outputs have 2048, 512, 128, 1024, 256, 64"),
+    "cut off in a word": (lambda x: x.write_bytes(x.read_bytes()[:-3]), 'word 64 of 64 is "'),
+    "cut off by a sign": (lambda x: x.write_bytes(x.read_bytes()[:-2]), "was cut off: pull it"),
+    "short words": (lambda x: x.write_bytes(b"12\n" * 16), 'word 1 of 16 is "12"; expected 8'),
+    "decimal": (lambda x: x.write_bytes(b"0.251000\n" * 16), 'word 1 of 16 is "0.251000"; expe'),
+    "a 0x in front": (lambda x: x.write_bytes(b"0x000012\n" * 16), 'word 1 of 16 is "0x000012"'),
+    "not hexadecimal": (lambda x: x.write_bytes(b"ghijklmn\n" * 64), "hexadecimal digits"),
+    "too long a number": (lambda x: x.write_bytes(b"0000000000\n" * 64), "hexadecimal digits"),
+    "binary": (lambda x: x.write_bytes(bytes(range(256)) * 9), "hexadecimal digits"),
+    "another name": (lambda x: x.rename(x.with_name("layer123.hex")), "of other names (layer123.h"),
+    "twice": (lambda x: shutil.copy(x, x.with_name(x.name.replace("123", "7123"))),
+              "holds 10 files of outputs, the network has 9; those of an earlier run too?"),
     "huge": (lambda x: os.truncate(x, 1 << 40), "is larger than the"),
     "folder": (lambda x: (x.unlink(), x.mkdir()), "is no file"),
     "pipe": (lambda x: (x.unlink(), os.mkfifo(x)), "is no file"),
     "only one": (only, "holds 1 files of outputs"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", BAD)
@@ -278,6 +351,82 @@ def test_files_that_are_no_outputs(kit: Path, tmp_path: Path, fault: str) -> Non
     assert ran.err.startswith("check: ")
     assert ran.err.count("\n") == 1
     assert said in ran.err
+
+
+def test_what_is_missing_is_said_and_the_rest_compared(kit: Path, tmp_path: Path) -> None:
+    pulled = pull(kit, tmp_path / "pulled")
+    shutil.rmtree(pulled / "probe")
+    ran = check(kit, pulled)
+    assert ran.status == 2
+    assert ran.err.splitlines() == [
+        f"check: {pulled / 'probe'} is missing: run run_on_board.sh and pull it again; without it "
+        "the order of channels and means is not proven"
+    ]
+    assert ran.out.splitlines()[-1].startswith("verdict: not complete: the 18 outputs that were")
+    files = sorted((pulled / PICTURES[0]).iterdir())
+    files[4].write_bytes(files[4].read_bytes()[:-3])
+    ran = check(kit, pulled)
+    assert (ran.status, ran.err.count("\n")) == (2, 2)
+    assert f"{files[4]}: word " in ran.err
+    assert ran.out.count("equal word for word") == 9
+    only(files[0])
+    spoil(pulled, PICTURES[1], 2, lambda x: -x)
+    assert check(kit, pulled).status == 1
+    (pulled / PICTURES[1]).rename(pulled / "results (1)")
+    shutil.rmtree(pulled / PICTURES[0])
+    ran = check(kit, pulled)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert "pulled holds results (1); expected a folder for each of 007_solvay" in ran.err
+
+
+def test_line_ends_of_windows(kit: Path, tmp_path: Path) -> None:
+    pulled = pull(kit, tmp_path / "pulled")
+    for path in pulled.glob("*/*.hex"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    about = json.loads((kit / "kit.json").read_text(encoding="utf-8"))
+    lines = [f"{x} {y['name']}\r\n" for x, y in zip(LAYERS, about["outputs"], strict=True)]
+    (tmp_path / "map.txt").write_text("\ufeff# of Notepad\r\n" + "".join(lines), "utf-8")
+    assert check(kit, pulled, "--map", tmp_path / "map.txt").status == 0
+
+
+def test_a_wide_limit_lets_no_dead_output_pass(own_kit: Path, tmp_path: Path) -> None:
+    """8 bits can blur an output so far that nothing at all would be near enough."""
+    path = own_kit / "kit.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    entry = about["limits"]["008_astronaut"]["16bit"][3]
+    entry["limit"] = 2 * entry["norm"]
+    path.write_text(json.dumps(about), encoding="utf-8")
+    pulled = pull(own_kit, tmp_path / "pulled")
+    spoil(pulled, "008_astronaut", 3, lambda x: x * 0)
+    ran = check(own_kit, pulled)
+    assert ran.status == 1
+    assert "all zero" in ran.out
+
+
+def test_a_dead_first_picture_does_not_choose_the_bits(kit: Path, tmp_path: Path) -> None:
+    pulled = pull(kit, tmp_path / "pulled", "8bit")
+    for number in range(9):
+        spoil(pulled, PICTURES[0], number, lambda x: x * 0)
+    ran = check(kit, pulled)
+    assert "compared with the 8 bit network, the nearer one" in ran.out
+    assert "verdict: 9 comparisons failed" in ran.out
+
+
+MAPS = {
+    "a layer twice": "38 0\n38 1\n",
+    "an output twice": "38 0\n40 bbox_head.0_Conv\n",
+    "no output": "38 12\n",
+    "three words": "38 0 1\n",
+}
+
+
+@pytest.mark.parametrize("fault", MAPS)
+def test_maps_that_are_wrong(kit: Path, tmp_path: Path, fault: str) -> None:
+    (tmp_path / "map.txt").write_text(MAPS[fault], encoding="ascii")
+    ran = check(kit, pull(kit, tmp_path / "pulled"), "--map", tmp_path / "map.txt")
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    last = MAPS[fault].splitlines()[-1]
+    assert f'map.txt: "{last}" ' in ran.err
 
 
 def test_nothing_to_compare(kit: Path, tmp_path: Path) -> None:
@@ -320,7 +469,8 @@ def test_a_damaged_kit(own_kit: Path, tmp_path: Path, damage: str) -> None:
 
 
 def test_it_needs_nothing_but_an_old_python(kit: Path) -> None:
-    tree = ast.parse((kit / "check.py").read_text(encoding="utf-8"), feature_version=(3, 7))
+    """Python 3.6: what it would evaluate of annotations is quoted."""
+    tree = ast.parse((kit / "check.py").read_text(encoding="utf-8"), feature_version=(3, 6))
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -330,6 +480,14 @@ def test_it_needs_nothing_but_an_old_python(kit: Path) -> None:
     assert {x.partition(".")[0] for x in names} <= sys.stdlib_module_names
     keywords = {x.arg for x in ast.walk(tree) if isinstance(x, ast.keyword)}
     assert "strict" not in keywords  # of zip: Python 3.10
+    assert "__future__" not in names  # annotations: Python 3.7
+    for node in ast.walk(tree):
+        found: list[ast.expr | None] = []
+        if isinstance(node, ast.FunctionDef):
+            found = [*(x.annotation for x in node.args.args), node.returns]
+        elif isinstance(node, ast.ClassDef):
+            found = [x.annotation for x in node.body if isinstance(x, ast.AnnAssign)]
+        assert all(isinstance(x, ast.Name | ast.Constant | ast.Attribute) for x in found if x)
 
 
 def test_checking_writes_nothing(own_kit: Path, tmp_path: Path) -> None:

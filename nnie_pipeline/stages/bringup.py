@@ -27,11 +27,11 @@ from nnie_pipeline.bringup.golden import RUNS, Goldens, Outputs, limits, ordered
 from nnie_pipeline.bringup.header import HEADER, Network, header
 from nnie_pipeline.bringup.layout import layout_of
 from nnie_pipeline.bringup.nodes import Node
-from nnie_pipeline.bringup.readings import EXPECTED, coloured, readings
 from nnie_pipeline.bringup.words import to_hex
 from nnie_pipeline.calibration.geometry import Picture
 from nnie_pipeline.calibration.network_input import planar_bytes, stored_pixels, to_blob
 from nnie_pipeline.calibration.pictures import read_picture
+from nnie_pipeline.calibration.probe import EXPECTED, coloured, readings
 from nnie_pipeline.calibration.sets import CalibrationSet, read_set
 from nnie_pipeline.chips.chip import find_chip
 from nnie_pipeline.errors import InputError
@@ -199,14 +199,14 @@ def _write_outputs(
 def _write_readings(
     target: Path, goldens: Goldens, pixels: Picture, built: Built
 ) -> dict[str, Any]:
-    """Golden outputs of the simulations for every other reading of the coloured picture."""
+    """Golden outputs, float and simulated, for every other reading of the coloured picture."""
     others = {x: y for x, y in readings(pixels, built.input).items() if x != EXPECTED}
     for reading, blob in others.items():
         outputs = goldens.run(blob)
-        for run in RUNS:
+        for run, words in outputs.items():
             folder = target / "golden" / run / f"{PROBE}.{reading}"
             folder.mkdir(parents=True)
-            for node, made in zip(goldens.nodes, outputs[run], strict=True):
+            for node, made in zip(goldens.nodes, words, strict=True):
                 (folder / node.file).write_bytes(to_hex(made))
     return {"picture": PROBE, "others": list(others)}
 
