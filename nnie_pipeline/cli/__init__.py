@@ -41,8 +41,8 @@ _COMMANDS = (
 _INTERRUPTED = 130
 
 
-def application() -> typer.Typer:
-    """The command line with every subcommand."""
+def application(*names: str) -> typer.Typer:
+    """The command line with the subcommands `names`; without any, with all of them."""
     import typer
 
     app = typer.Typer(
@@ -54,9 +54,10 @@ def application() -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for name in _COMMANDS:
+    app.callback()(lambda: None)  # else typer would take a single command for the whole program
+    for name in names or _COMMANDS:
         module = importlib.import_module(f"nnie_pipeline.cli.{name}")
-        app.command(name.replace("_", "-"))(module.command)
+        app.command(_spelled(name))(module.command)
     return app
 
 
@@ -67,8 +68,10 @@ def run(arguments: list[str]) -> None:
     Raises:
         SystemExit: with the exit status, always.
     """
+    # Reading all subcommands takes longer than many of them.
+    names = [x for x in _COMMANDS if arguments[:1] == [_spelled(x)]]
     try:
-        status = application()(arguments or ["--help"], prog_name="nnie", standalone_mode=False)
+        status = application(*names)(arguments or ["--help"], prog_name="nnie", standalone_mode=False)
     except Exception as error:
         # typer brings its own copy of click or uses an installed one, so its class has no one
         # name; only its usage errors have this method.
@@ -97,6 +100,11 @@ def main() -> NoReturn:
         # All is written; the interpreter only has to end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise SystemExit(0)
+
+
+def _spelled(module: str) -> str:
+    """The name of the subcommand in `module`."""
+    return module.replace("_", "-")
 
 
 def _refuse(message: str, context: object) -> NoReturn:

@@ -7,8 +7,6 @@ import functools
 import os
 import re
 import sys
-import tempfile
-import traceback
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +168,9 @@ def _forget_output() -> None:
 
 def _write_log(error: Exception) -> str:
     """The traceback in a file; words for where it is."""
+    import tempfile
+    import traceback
+
     text = f"command: {sys.argv!r}\n{''.join(traceback.format_exception(error))}"
     try:
         handle, name = tempfile.mkstemp(prefix="nnie-", suffix=".log")
