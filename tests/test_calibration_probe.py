@@ -10,8 +10,16 @@ import pytest
 
 from nnie_pipeline.calibration.network_input import InputSpec
 from nnie_pipeline.calibration.pictures import find_pictures, read_picture
-from nnie_pipeline.calibration.probe import PATCHES, probe_picture, readings
+from nnie_pipeline.calibration.probe import (
+    EXPECTED,
+    PATCHES,
+    coloured,
+    probe_picture,
+    readings,
+)
 from nnie_pipeline.calibration.sets import write_set
+from nnie_pipeline.calibration.stored import RawForm
+from nnie_pipeline.calibration.yuv import FORMS, YuvForm
 from nnie_pipeline.errors import CheckError, InputError
 from nnie_pipeline.mapper.arithmetic import first_input, prove
 from nnie_pipeline.mapper.cfg import read_cfg
@@ -163,7 +171,56 @@ def test_what_cannot_be_computed_is_named(
         prove(read_cfg("[norm_type] 2\n[mean_file] ./mean.txt"), tmp_path, (8, 8), RGB, RGB)
 
 
-def test_readings_of_a_network_of_one_order() -> None:
-    picture = probe_picture((12, 12))
-    assert [x.trained for x in readings(picture, EQUAL)] == [True, False]
-    assert [x.trained for x in readings(picture, RGB)] == [True, False, False, False]
+def test_readings_by_hand() -> None:
+    """A pixel B, G, R of 10, 100, 200 as every reading has it."""
+    picture = np.array([[[10, 100, 200]]], np.uint8)
+    spec = InputSpec("RGB", (1, 2, 3), (1, 1, 1))
+    found = {name: x.ravel().tolist() for name, x in readings(picture, spec).items()}
+    assert found == {
+        EXPECTED: [199, 98, 7], "swapped": [9, 98, 197],
+        "means-reversed": [197, 98, 9], "both": [7, 98, 199],
+    }  # fmt: skip
+    assert set(readings(picture, EQUAL)) == {EXPECTED, "swapped"}
+
+
+def test_readings_of_yuv() -> None:
+    """Each matrix and range gives back the colours that it was written with, and no other does."""
+    picture = np.full((2, 2, 3), (30, 100, 220), np.uint8)
+    plain = InputSpec("BGR", (0, 0, 0), (1, 1, 1))
+    for form in FORMS:
+        found = {x: y[0, :, 0, 0] for x, y in readings(picture, plain, form).items()}
+        assert np.abs(found.pop(EXPECTED) - (30, 100, 220)).max() <= 2
+        others = {f"{x.matrix}-{x.range}" for x in FORMS if x != form}
+        assert set(found) == {"swapped", "u-first", *others}
+        assert np.abs(found["swapped"] - (220, 100, 30)).max() <= 2
+        # With U and V exchanged red becomes blue.
+        assert found["u-first"][0] > 150
+        assert found["u-first"][2] < 80
+        for name in others:
+            assert np.abs(found[name] - (30, 100, 220)).max() > 4
+
+
+def test_colour_for_gray_pictures() -> None:
+    gray = np.full((2, 2, 3), 200, np.uint8)
+    assert coloured(gray)[0, 0].tolist() == [20, 100, 200]
+
+
+def test_the_probe_of_a_set_for_yuv(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "a.png", scene(1))
+    form = YuvForm("bt709", "limited")
+    write_set(
+        find_pictures(tmp_path / "in"), RGB, (48, 60), tmp_path / "set", raw=RawForm(16, form)
+    )
+    folder = tmp_path / "set"
+    record = json.loads((folder / "probe" / "probe.json").read_text())
+    assert record["layout"].startswith("YVU420SP (Y, then V and U in turn), bt709 limited")
+    fed = np.fromfile(folder / record["board"], np.uint8)
+    assert fed.size == 48 * 60 * 3 // 2
+    # BT.709, limited: pure red is Y 63, Cr 240, Cb 102.
+    chroma = fed[48 * 60 :].reshape(24, 30, 2)
+    assert (int(fed[0]), *chroma[0, 0].tolist()) == (63, 240, 102)
+    trained = [x for x in record["readings"] if x["as_trained"]]
+    assert [x["board_feeds"] for x in trained] == ["YVU420SP by bt709, limited range"]
+    wanted = (np.array((255, 0, 0)) - MEANS) * 0.017
+    assert np.abs(trained[0]["patches"]["red"] - wanted).max() < 3 * 0.017
+    assert len({x["file"] for x in record["readings"]}) == len(record["readings"]) == 6

@@ -76,14 +76,14 @@ def find_pictures(folder: Path) -> list[PictureFile]:
             f"picture folder {folder}: found {found} there; give a folder of pictures, a list of "
             "them (.txt) or a video"
         )
-    found = [PictureFile(folder / x, x.as_posix()) for x in _inside(folder, SUFFIXES)]
-    if not found:
+    pictures = [PictureFile(folder / x, x.as_posix()) for x in _inside(folder, SUFFIXES)]
+    if not pictures:
         others = "".join(f"; {x.source} is {x.reason}" for x in other_pictures(folder)[:3])
         raise InputError(
             f"picture folder {folder} holds no pictures; put some there "
             f"({', '.join(sorted(x[1:] for x in SUFFIXES))}){others}"
         )
-    return found
+    return pictures
 
 
 def other_pictures(folder: Path) -> list[Dropped]:

@@ -39,7 +39,7 @@ from nnie_pipeline.calibration.pictures import (
 from nnie_pipeline.calibration.probe import FOLDER as PROBE
 from nnie_pipeline.calibration.probe import write_probe
 from nnie_pipeline.calibration.stored import RawForm, Stored, encoded, keep_freed_memory, store
-from nnie_pipeline.calibration.yuv import RoundTrip, YuvForm
+from nnie_pipeline.calibration.yuv import RoundTrip, YuvForm, check_even
 from nnie_pipeline.errors import InputError
 
 RECORD = "calibration.json"
@@ -129,7 +129,7 @@ def write_set(
     if not pictures:
         raise InputError("a calibration set needs at least one picture; give a folder of pictures")
     form = RawForm() if raw is None else raw
-    _check_form(form, spec)
+    _check_form(form, spec, size)
     _require_own(folder)
     digits = max(3, len(str(len(pictures) - 1)))
     cell = contact.cell_size(len(pictures))
@@ -181,7 +181,7 @@ def write_set(
         histograms = {"channels": channels, "counts": counts.tolist()}
         (target / HISTOGRAMS).write_text(files.to_json(histograms), encoding="utf-8")
         if spec.colour != "GRAY":
-            write_probe(spec, size, target)
+            write_probe(spec, size, target, form.yuv)
         record = files.to_json(_RECORD_TYPE.dump_python(result, mode="json"))
         (target / RECORD).write_text(record, encoding="utf-8")
     return result
@@ -257,7 +257,7 @@ def _lost(stored: Sequence[Stored]) -> RoundTrip | None:
     return RoundTrip(sum(x.mean for x in trips) / len(trips), max(x.largest for x in trips))
 
 
-def _check_form(form: RawForm, spec: InputSpec) -> None:
+def _check_form(form: RawForm, spec: InputSpec, size: tuple[int, int]) -> None:
     if form.align not in _ALIGNMENTS:
         raise InputError(
             f"--align {form.align}: rows are multiples of {', '.join(map(str, _ALIGNMENTS))} bytes "
@@ -265,6 +265,8 @@ def _check_form(form: RawForm, spec: InputSpec) -> None:
         )
     if form.yuv is not None and spec.colour == "GRAY":
         raise InputError("a gray network reads U8 planes of one channel; leave --yuv out")
+    if form.yuv is not None:
+        check_even(size)
 
 
 def _require_own(folder: Path) -> None:

@@ -56,7 +56,6 @@ def store(
 
     Raises:
         UnreadableError: it cannot be read.
-        InputError: the size is odd and YUV is wanted.
     """
     source, sha256 = read_picture(path)
     canvas, placement = place(source, size, spec.geometry, spec.anchor, spec.fill_bgr)

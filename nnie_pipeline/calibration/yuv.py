@@ -9,8 +9,9 @@ take the one that the camera pipeline is set to.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -39,6 +40,10 @@ class YuvForm:
     range: Range = "full"
 
 
+FORMS = tuple(YuvForm(x, y) for x, y in itertools.product(get_args(Matrix), get_args(Range)))
+"""Every form."""
+
+
 @dataclass(frozen=True)
 class RoundTrip:
     """How far pixels are off after BGR to YVU420SP and back: mean and largest, 0 to 255."""
@@ -53,13 +58,24 @@ def yuv_form(matrix: str, value_range: str) -> YuvForm:
     Raises:
         InputError: a word that is not known.
     """
-    if matrix not in ("bt601", "bt709") or value_range not in ("full", "limited"):
-        raise InputError(
-            f"YUV {matrix} {value_range}: write --yuv bt601 or bt709 and --range full or limited"
-        )
-    return YuvForm(
-        "bt601" if matrix == "bt601" else "bt709", "full" if value_range == "full" else "limited"
+    for form in FORMS:
+        if (form.matrix, form.range) == (matrix, value_range):
+            return form
+    raise InputError(
+        f"YUV {matrix} {value_range}: write --yuv bt601 or bt709 and --range full or limited"
     )
+
+
+def check_even(size: tuple[int, int]) -> None:
+    """Refuse a size (height, width) that YVU420SP cannot have.
+
+    Raises:
+        InputError: an odd height or width.
+    """
+    if size[0] % 2 or size[1] % 2:
+        raise InputError(
+            f"size {size[0]}x{size[1]}: YVU420SP has one V and U for 2x2 pixels; use an even size"
+        )
 
 
 def to_yvu(pixels: Picture, form: YuvForm) -> tuple[Picture, Picture]:
@@ -71,10 +87,7 @@ def to_yvu(pixels: Picture, form: YuvForm) -> tuple[Picture, Picture]:
         InputError: an odd height or width.
     """
     height, width = pixels.shape[:2]
-    if height % 2 or width % 2:
-        raise InputError(
-            f"size {height}x{width}: YVU420SP has one V and U for 2x2 pixels; use an even size"
-        )
+    check_even((height, width))
     rows = _matrix(form)
     luma = cv2.transform(pixels, rows[:1])
     half = cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
@@ -89,6 +102,15 @@ def to_bgr(luma: Picture, chroma: Picture, form: YuvForm) -> Picture:
     back = np.linalg.inv(rows[:, :3])
     inverse = np.hstack((back, -back @ rows[:, 3:]))
     return np.asarray(cv2.transform(np.dstack((luma, full)), inverse), np.uint8)
+
+
+def as_fed(pixels: Picture, form: YuvForm) -> Picture:
+    """What is left of a picture (H, W, 3) in B, G, R on its way through YVU420SP.
+
+    Raises:
+        InputError: as `to_yvu`.
+    """
+    return to_bgr(*to_yvu(pixels, form), form)
 
 
 def yvu_bytes(luma: Picture, chroma: Picture, align: int = 1) -> bytes:
