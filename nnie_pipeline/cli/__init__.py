@@ -71,7 +71,9 @@ def run(arguments: list[str]) -> None:
     # Reading all subcommands takes longer than many of them.
     names = [x for x in _COMMANDS if arguments[:1] == [_spelled(x)]]
     try:
-        status = application(*names)(arguments or ["--help"], prog_name="nnie", standalone_mode=False)
+        status = application(*names)(
+            arguments or ["--help"], prog_name="nnie", standalone_mode=False
+        )
     except Exception as error:
         # typer brings its own copy of click or uses an installed one, so its class has no one
         # name; only its usage errors have this method.

@@ -43,7 +43,7 @@ def command(
     else:
         say = console()
         if findings:
-            say.print(_table(findings))
+            say.print(_table(findings, wide=say.is_terminal))
         counts = [f"{sum(x.severity == s for x in findings)} {s}s" for s in _COLOURS]
         verdict = "NNIE refuses it" if errors else "no rule of severity error is broken"
         say.print(
@@ -55,8 +55,11 @@ def command(
         raise SystemExit(1)
 
 
-def _table(findings: list[Finding]) -> Table:
-    """Errors, then warnings, then hints; one row a rule, with its first findings."""
+def _table(findings: list[Finding], wide: bool) -> Table:
+    """Errors, then warnings, then hints; one row a rule, with its first findings.
+
+    `wide` takes all columns of the console.
+    """
     from rich.table import Column, Table
     from rich.text import Text
 
@@ -64,7 +67,7 @@ def _table(findings: list[Finding]) -> Table:
         Column("rule", no_wrap=True),
         Column("layer (line of the file): what was found", overflow="fold", ratio=5),
         Column("what to do", overflow="fold", ratio=3),
-        expand=True,
+        expand=wide,
         show_lines=True,
     )
     # Errors have a row for each advice; of other rules the first finding's stands for all.

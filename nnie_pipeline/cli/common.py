@@ -23,6 +23,9 @@ R = TypeVar("R")
 _SIZE = re.compile(r"([0-9]{1,9})(?:[xX]([0-9]{1,9}))?")
 _LARGEST_SIDE = 4096
 _LONGEST_LINE = 1000
+_UNWRAPPED = 10_000
+"""Columns of a table that goes into a file or to another program."""
+
 _ENVIRONMENT = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EIO,
      errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ELOOP}
@@ -101,14 +104,17 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def console() -> Console:
-    """Standard output with colour where the terminal has it."""
+    """Standard output with colour where the terminal has it; elsewhere no line is wrapped."""
     from rich.console import Console
 
     class Output(Console):
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError  # for `reported`; rich would end with status 1
 
-    return Output(highlight=False, soft_wrap=True)
+    place = Output(highlight=False, soft_wrap=True)
+    if not place.is_terminal:
+        place.width = _UNWRAPPED
+    return place
 
 
 def existing_file(path: Path, what: str) -> Path:
