@@ -27,7 +27,9 @@ from tests.conftest import missing
 from tests.models import kept_outputs, network_input, photographs
 from tests.test_heads_retinaface_mxnet import outputs as mxnet_outputs
 
-GCC = ("gcc", "-Wall", "-Wextra", "-Werror", "-std=c99", "-pedantic")
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
+GCC = ("gcc", *WARNINGS, "-std=c99")
+CXX = ("g++", *WARNINGS, "-std=c++11", "-x", "c++")
 INPUT = InputSpec("RGB", (104.0, 117.0, 123.0), (0.5, 0.5, 0.5), fill=(1, 2, 3))
 CASES = {
     "retinaface": (640, 640),
@@ -48,7 +50,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < NNIE_OUTPUTS; i++) {
         const int rows = nnie_nodes[i].channels * nnie_nodes[i].height;
         const int row = nnie_nodes[i].stride_32 / 4, width = nnie_nodes[i].width;
-        int32_t *words = malloc((size_t)rows * row * 4);
+        int32_t *words = (int32_t *)malloc((size_t)rows * row * 4);
         FILE *file = fopen(argv[i + 1], "r");
         for (int k = 0; k < rows * row; k++) {
             uint32_t word = 0xffffffff;
@@ -85,8 +87,8 @@ def as_words(maps: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def run(folder: Path, *words: str | Path) -> str:
-    if words[0] == "gcc" and shutil.which("gcc") is None:
-        missing("gcc")
+    if words[0] in ("gcc", "g++") and shutil.which(str(words[0])) is None:
+        missing(str(words[0]))
     done = subprocess.run(
         [str(x) for x in words], cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )
@@ -96,7 +98,7 @@ def run(folder: Path, *words: str | Path) -> str:
 
 def decoded(
     folder: Path, name: str, found: Head, maps: Sequence[np.ndarray], size: tuple[int, int],
-    padded: bool = False,
+    padded: bool = False, compiler: Sequence[str] = GCC,
 ) -> np.ndarray:  # fmt: skip
     """What the compiled decoder prints, a row a detection."""
     nodes, order = nodes_of(maps, turned=True)
@@ -106,7 +108,9 @@ def decoded(
     (folder / "nnie_decoder.c").write_text(decoder(name), encoding="ascii")
     (folder / "padded.c").write_text(PADDED, encoding="ascii")
     source = ("padded.c",) if padded else ("-DNNIE_HOST", "nnie_decoder.c")
-    run(folder, *GCC, "-O1", "-fsanitize=address,undefined", *source, "-o", "decode", "-lm")
+    run(folder, *compiler, "-O1", "-fsanitize=address,undefined", *source, "-o", "decode", "-lm")
+    if not padded:  # without its main, as a part of another program
+        run(folder, *compiler, "-c", "nnie_decoder.c", "-o", "part.o")
     by_name = dict(zip(order, maps, strict=True))
     files = []
     for node in nodes:
@@ -207,10 +211,12 @@ def noise(found: Head, size: tuple[int, int], seed: int, rows: bool) -> list[np.
     return maps
 
 
-@pytest.mark.parametrize("size", [(96, 128), (90, 130)])
+@pytest.mark.parametrize(
+    ("size", "compiler"), [((96, 128), GCC), ((90, 130), GCC), ((90, 130), CXX)]
+)
 @pytest.mark.parametrize("kind", NOISE)
 def test_noise_decodes_as_the_head_decodes_it(
-    tmp_path: Path, kind: str, size: tuple[int, int]
+    tmp_path: Path, kind: str, size: tuple[int, int], compiler: Sequence[str]
 ) -> None:
     """Hundreds of boxes, many with one score, empty ones and turned ones among them."""
     found = head(kind, NOISE[kind])
@@ -218,7 +224,15 @@ def test_noise_decodes_as_the_head_decodes_it(
     maps = noise(found, size, 1, rows=False)
     expected = rows_of(found.decode_maps(maps, size))
     assert len(expected) > 20
-    assert_equal(decoded(tmp_path, kind, found, maps, size), expected)
+    assert_equal(decoded(tmp_path, kind, found, maps, size, compiler=compiler), expected)
+
+
+@pytest.mark.parametrize("compiler", [GCC, CXX])
+def test_an_embedding_of_noise(tmp_path: Path, compiler: Sequence[str]) -> None:
+    maps = as_words([np.random.default_rng(6).normal(0, 1, (1, 64))])
+    ours = decoded(tmp_path, "embedding", Embedding(), maps, (112, 112), compiler=compiler)
+    expected = maps[0].reshape(-1) / np.linalg.norm(maps[0])
+    np.testing.assert_allclose(ours.reshape(-1), expected, rtol=0, atol=6e-10)
 
 
 @pytest.mark.parametrize("kind", ["scrfd", "ultraface", "yolox"])
@@ -245,7 +259,11 @@ def test_the_host_program_refuses_files_of_other_lengths(tmp_path: Path) -> None
     decoded(tmp_path, "scrfd", found, maps, (32, 32))
     files = sorted(tmp_path.glob("seg0_layer*"), key=lambda x: int(x.name[10:].split("_")[0]))
     whole = files[2].read_bytes()
-    for damaged in (whole[:-9], whole + b"00000000\n", b"", b"zz\n" * 100):
+    largest = max(files, key=lambda x: x.stat().st_size)
+    for damaged in (
+        whole[:-9], whole + b"00000000\n", b"", b"zz\n" * 100, whole[:-3], whole + b"0",
+        whole.replace(b"\n", b"", 1), b"0x000000\n" * 9, largest.read_bytes() + b"00000000\n",
+    ):  # fmt: skip
         files[2].write_bytes(damaged)
         done = subprocess.run(
             [tmp_path / "decode", *files], capture_output=True, text=True, timeout=60, check=False
@@ -253,6 +271,8 @@ def test_the_host_program_refuses_files_of_other_lengths(tmp_path: Path) -> None
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"nnie_decode: {files[2]} holds ")
         assert done.stderr.count("\n") == 1
+    files[2].write_bytes(whole.replace(b"\n", b"\r\n"))
+    run(tmp_path, tmp_path / "decode", *files)
     assert subprocess.run([tmp_path / "decode"], timeout=60, check=False).returncode == 2
 
 

@@ -1,12 +1,12 @@
-/* Decoder of the network's outputs: C99, no other file than nnie_model.h, libm only.
-   On a host: cc -O2 -DNNIE_HOST -o nnie_decode nnie_decoder.c -lm
+/* Decoder of the network's outputs: C99 or C++11, no other file than nnie_model.h, libm only.
+   Compile it as it is, or include it in one file of your program. On a host: cc -O2 -DNNIE_HOST -o nnie_decode nnie_decoder.c -lm
    Made by nnie bringup; it finds what the head of nnie-pipeline finds. */
 #include <float.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "nnie_model.h"
 

@@ -23,7 +23,8 @@ static int nnie_add(nnie_list_t *list, const nnie_detection_t *found)
         return 0;
     if (list->count == list->room) {
         int room = list->room ? 2 * list->room : 256;
-        nnie_candidate_t *items = realloc(list->items, (size_t)room * sizeof *items);
+        nnie_candidate_t *items =
+            (nnie_candidate_t *)realloc(list->items, (size_t)room * sizeof *items);
         if (!items)
             return -1;
         list->items = items;
@@ -76,7 +77,8 @@ static double nnie_sigmoid(double x)
 /* Class by class, in a class best first; scores are told apart as floats. */
 static int nnie_by_class(const void *left, const void *right)
 {
-    const nnie_candidate_t *a = left, *b = right;
+    const nnie_candidate_t *a = (const nnie_candidate_t *)left;
+    const nnie_candidate_t *b = (const nnie_candidate_t *)right;
     const float one = (float)a->what.score, other = (float)b->what.score;
     if (a->what.class_number != b->what.class_number)
         return a->what.class_number < b->what.class_number ? -1 : 1;
@@ -87,7 +89,8 @@ static int nnie_by_class(const void *left, const void *right)
 
 static int nnie_by_score(const void *left, const void *right)
 {
-    const nnie_candidate_t *a = left, *b = right;
+    const nnie_candidate_t *a = (const nnie_candidate_t *)left;
+    const nnie_candidate_t *b = (const nnie_candidate_t *)right;
     if (a->what.score != b->what.score)
         return a->what.score > b->what.score ? -1 : 1;
     return a->number < b->number ? -1 : a->number > b->number;

@@ -1,7 +1,8 @@
 static void nnie_print(const nnie_blob_t *outputs)
 {
     const int count = nnie_decode(outputs, NULL, 0);
-    nnie_detection_t *found = malloc((size_t)(count > 0 ? count : 1) * sizeof *found);
+    nnie_detection_t *found =
+        (nnie_detection_t *)malloc((size_t)(count > 0 ? count : 1) * sizeof *found);
     if (count < 0 || !found) {
         fprintf(stderr, "nnie_decode: not enough memory\n");
         exit(2);

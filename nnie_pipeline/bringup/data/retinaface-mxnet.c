@@ -13,13 +13,14 @@ static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
                 const double side = nnie_sides[level][anchor];
                 const double x = (double)(cell % nnie_columns[level]) * nnie_stride[level] + 7.5;
                 const double y = (double)(cell / nnie_columns[level]) * nnie_stride[level] + 7.5;
-                nnie_detection_t found = {0};
+                nnie_detection_t found;
                 double box[4];
                 if (NNIE_LOGITS)
                     score = nnie_sigmoid(score -
                                          nnie_value(outputs, node, (long)anchor * cells + cell));
                 if (!(score > NNIE_SCORE))
                     continue;
+                memset(&found, 0, sizeof found);
                 nnie_read_box(outputs, level, cell, anchor, box);
                 const double right = (side * exp(box[2]) - 1) / 2;
                 const double low = (side * exp(box[3]) - 1) / 2;

@@ -12,10 +12,11 @@ static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
                 const double x = (cell % nnie_columns[level] + 0.5) * nnie_stride[level];
                 const double y = (cell / nnie_columns[level] + 0.5) * nnie_stride[level];
                 const double near = NNIE_VARIANCE_CENTRE * side;
-                nnie_detection_t found = {0};
+                nnie_detection_t found;
                 double box[4];
                 if (!(score > NNIE_SCORE))
                     continue;
+                memset(&found, 0, sizeof found);
                 nnie_read_box(outputs, level, cell, anchor, box);
                 const double width = side * exp(NNIE_VARIANCE_SIDE * box[2]);
                 const double height = side * exp(NNIE_VARIANCE_SIDE * box[3]);

@@ -9,12 +9,13 @@ static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
                 const double stride = nnie_stride[level];
                 const double x = cell % nnie_columns[level] * stride;
                 const double y = cell / nnie_columns[level] * stride;
-                nnie_detection_t found = {0};
+                nnie_detection_t found;
                 double box[4];
                 if (NNIE_LOGITS)
                     score = nnie_sigmoid(score);
                 if (!(score > NNIE_SCORE))
                     continue;
+                memset(&found, 0, sizeof found);
                 nnie_read_box(outputs, level, cell, anchor, box);
                 found.x1 = x - box[0] * stride;
                 found.y1 = y - box[1] * stride;

@@ -13,10 +13,11 @@ static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
                 const double y = (row + 0.5) * NNIE_INPUT_HEIGHT / nnie_rows[level];
                 const double width = fmin(nnie_sides[level][anchor], NNIE_INPUT_WIDTH);
                 const double height = fmin(nnie_sides[level][anchor], NNIE_INPUT_HEIGHT);
-                nnie_detection_t found = {0};
+                nnie_detection_t found;
                 double box[4];
                 if (!(score > NNIE_SCORE))
                     continue;
+                memset(&found, 0, sizeof found);
                 nnie_read_box(outputs, level, cell, anchor, box);
                 const double middle_x = x + NNIE_VARIANCE_CENTRE * width * box[0];
                 const double middle_y = y + NNIE_VARIANCE_CENTRE * height * box[1];

@@ -7,10 +7,11 @@ static int nnie_candidates(const nnie_blob_t *outputs, nnie_list_t *list)
             const double objectness =
                 nnie_sigmoid(nnie_part(outputs, &nnie_objectness, level, cell, 0, 0));
             const double stride = nnie_stride[level];
-            nnie_detection_t found = {0};
+            nnie_detection_t found;
             double best, box[4];
             if (!(objectness > NNIE_SCORE))
                 continue;
+            memset(&found, 0, sizeof found);
             best = nnie_part(outputs, &nnie_class, level, cell, 0, 0);
             for (int v = 1; v < NNIE_CLASSES; v++) {
                 const double value = nnie_part(outputs, &nnie_class, level, cell, 0, v);
