@@ -1,6 +1,7 @@
 """bringup: the kit for a board out of a finished build.
 
-inputs/NAME.bgr                     the U8 planes that the board reads (.gray for a gray network)
+inputs/NAME.bgr                     the U8 planes that the board reads (.gray for a gray network;
+                                    .yuv where the calibration set is for YVU420SP)
 golden/RUN/NAME/seg0_layerK_...     output K of the float and the simulated network
 golden/RUN/NAME/found.txt           what the head finds in them
 kit.json, check.py                  shapes, limits and the comparison
@@ -32,7 +33,9 @@ from nnie_pipeline.calibration.geometry import Picture
 from nnie_pipeline.calibration.network_input import planar_bytes, stored_pixels, to_blob
 from nnie_pipeline.calibration.pictures import read_picture
 from nnie_pipeline.calibration.probe import EXPECTED, coloured, readings
+from nnie_pipeline.calibration.probe import EXPECTED, coloured, readings
 from nnie_pipeline.calibration.sets import CalibrationSet, read_set
+from nnie_pipeline.calibration.yuv import YuvForm, to_bgr, to_yvu, yvu_bytes
 from nnie_pipeline.chips.chip import find_chip
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.heads.embedding import Embedding
@@ -95,19 +98,20 @@ def write_kit(
     layout = None
     if head is not None and not isinstance(head, Embedding):
         layout = layout_of(head, nodes, built.order, built.size)
-    network = Network(spec.name, next(iter(built.net.inputs)), built.input, built.size, nodes)
+    network = Network(spec.name, next(iter(built.net.inputs)), built.input, built.size, nodes, record.yuv)
     inputs = _inputs(build / "calibration", record, count)
     with files.replaced_folder(folder) as target:
         (target / "inputs").mkdir()
         kit = _kit(built, nodes)
         for done, (name, file, pixels, licence) in enumerate(inputs, 1):
-            (target / "inputs" / file).write_bytes(planar_bytes(pixels))
-            outputs = goldens.run(to_blob(pixels, built.input))
+            fed, data = _fed(pixels, record.yuv)
+            (target / "inputs" / file).write_bytes(data)
+            outputs = goldens.run(to_blob(fed, built.input))
             _write_outputs(target, name, outputs, nodes, head, built)
             kit["limits"][name] = limits(outputs)
             kit["pictures"].append({"name": name, "file": f"inputs/{file}", "licence": licence})
             if name == PROBE:
-                kit["readings"] = _write_readings(target, goldens, pixels, built)
+                kit["readings"] = _write_readings(target, goldens, pixels, built, record.yuv)
             if progress:
                 progress(done, len(inputs))
         (target / "kit.json").write_text(files.to_json(kit), encoding="utf-8")
@@ -159,6 +163,7 @@ _Input = tuple[str, str, Picture, str]
 def _inputs(calibration: Path, record: CalibrationSet, count: int) -> list[_Input]:
     """The last pictures of the set; of a network with colours the last once more, coloured."""
     inputs = []
+    suffix = ".gray" if record.input.colour == "GRAY" else ".bgr" if record.yuv is None else ".yuv"
     for entry in record.pictures[-count:]:
         canvas, _ = read_picture(calibration / entry.file)
         if canvas.shape[:2] != (record.height, record.width):
@@ -169,12 +174,20 @@ def _inputs(calibration: Path, record: CalibrationSet, count: int) -> list[_Inpu
         pixels = stored_pixels(canvas, record.input.colour)
         said = f"{entry.source}, sha256 {entry.sha256}, licence: {entry.licence}"
         stem = Path(entry.raw).stem
-        inputs.append((stem, f"{stem}{'.bgr' if pixels.ndim == 3 else '.gray'}", pixels, said))
+        inputs.append((stem, f"{stem}{suffix}", pixels, said))
     last, _, pixels, said = inputs[-1]
     if pixels.ndim == 3:
         tinted = f"{last} behind orange glass, made of {said}"
-        inputs.append((PROBE, f"{PROBE}.bgr", coloured(pixels), tinted))
+        inputs.append((PROBE, f"{PROBE}{suffix}", coloured(pixels), tinted))
     return inputs
+
+
+def _fed(pixels: Picture, form: YuvForm | None) -> tuple[Picture, bytes]:
+    """The pixels that the network gets of a picture, and the bytes that the board reads."""
+    if form is None:
+        return pixels, planar_bytes(pixels)
+    planes = to_yvu(pixels, form)
+    return to_bgr(*planes, form), yvu_bytes(*planes)
 
 
 def _write_outputs(
@@ -197,10 +210,10 @@ def _write_outputs(
 
 
 def _write_readings(
-    target: Path, goldens: Goldens, pixels: Picture, built: Built
+    target: Path, goldens: Goldens, pixels: Picture, built: Built, form: YuvForm | None
 ) -> dict[str, Any]:
     """Golden outputs, float and simulated, for every other reading of the coloured picture."""
-    others = {x: y for x, y in readings(pixels, built.input).items() if x != EXPECTED}
+    others = {x: y for x, y in readings(pixels, built.input, form).items() if x != EXPECTED}
     for reading, blob in others.items():
         outputs = goldens.run(blob)
         for run, words in outputs.items():
