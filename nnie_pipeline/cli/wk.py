@@ -38,14 +38,14 @@ def command(
     ] = None,
     export: Annotated[
         Path | None,
-        typer.Option(help="folder for .npy: codes and words, with --against weights"),
+        typer.Option(help="folder for .npy: codes and words; weights if --against proves them"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Show what a compiled .wk file holds, or prove which network it is."""
     from nnie_pipeline.errors import InputError
     from nnie_pipeline.files import to_json
-    from nnie_pipeline.wk.decode import decode
+    from nnie_pipeline.wk.header import read_header
 
     if bits not in (None, 8, 16) or (bits is not None and weights is None):
         raise InputError(
@@ -59,21 +59,25 @@ def command(
             raise InputError("--export with --against needs the caffemodel too")
         _compare_header(file, against, as_json)
         return
+    if against is None and not as_json:
+        _show_header(file, read_header(file))  # at once: decoding takes longer
+    from nnie_pipeline.wk.decode import decode
+
     model = decode(file)
     proof = None
     if against is not None and weights is not None:
         proof = _prove(model, against, weights, bits)
+    if as_json:
+        extra = {} if proof is None else {"against": {**proof.to_dict(), **_parameters(proof)}}
+        typer.echo(to_json({**model.to_dict(), **extra}), nl=False)
+    elif proof is None:
+        _show_contents(model)
+    else:
+        _show_proof(file, model, proof)
     if export is not None:
         from nnie_pipeline.wk.export import export_model
 
         export_model(model, proof, export)
-    if as_json:
-        extra = {} if proof is None else {"against": proof.to_dict()}
-        typer.echo(to_json({**model.to_dict(), **extra}), nl=False)
-    elif proof is None:
-        _show(file, model)
-    else:
-        _show_proof(file, proof)
     if proof is not None and not proof.holds:
         fail(f"{file.name} {proof.verdict}", 1)
 
@@ -109,9 +113,8 @@ def _prove(model: WkModel, prototxt: Path, caffemodel: Path, bits: int | None) -
     return prove(model, read_net(prototxt, caffemodel), bits)
 
 
-def _show(file: Path, model: WkModel) -> None:
+def _show_header(file: Path, header: WkHeader) -> None:
     say = console()
-    header = model.header
     say.print(
         f"{file.name}: for the {'chip' if header.kind == 'chip' else 'functional simulation'}, "
         f"mapper {header.mapper or 'unknown'}, NNIE {header.nnie or 'unknown'}, "
@@ -119,23 +122,28 @@ def _show(file: Path, model: WkModel) -> None:
         markup=False,
     )
     say.print(_blobs(header))
+
+
+def _show_contents(model: WkModel) -> None:
+    say = console()
     if model.layers:
         say.print(_layers(model))
         total = model.totals()
         say.print(
-            f"{total['layers']} layers with weights at {model.bits} bits: "
-            f"{total['weights_not_zero']:,} weights that are not zero, {total['outputs']:,} "
-            f"outputs; {total['stored_bytes']:,} bytes in {model.blocks:,} blocks, every check "
-            f"word right, {total['raw_bytes']:,} decompressed, {100 * total['zeros']:.1f} % of "
-            "the cells zero",
+            f"{total['layers']} layers with weights at {model.bits} bits: at least "
+            f"{total['parameters_at_least']:,} parameters, {total['weights_not_zero']:,} weights "
+            f"that are not zero and {total['biases']:,} biases; {100 * total['zeros']:.1f} % of "
+            f"the {total['cells']:,} cells for weights are zero or unused",
             markup=False,
         )
+        say.print(_stored(model), markup=False)
         say.print(f"BatchNorm {model.batch_norm}", markup=False)
+        say.print(model.table_note, markup=False)
     for part in model.undecoded:
         say.print(f"not decoded: {part.size:,} bytes at {part.offset:,}, {part.what}", markup=False)
 
 
-def _show_proof(file: Path, proof: Proof) -> None:
+def _show_proof(file: Path, model: WkModel, proof: Proof) -> None:
     say = console()
     say.print(_proven(proof))
     for reason in proof.reasons[:_MOST_REASONS]:
@@ -144,7 +152,37 @@ def _show_proof(file: Path, proof: Proof) -> None:
         rest = len(proof.reasons) - _MOST_REASONS
         say.print(f"and {rest} more; --json has all", markup=False)
     if proof.holds:
+        found = _parameters(proof)
+        say.print(
+            f"{found['parameters']:,} parameters: {found['weights']:,} weights, "
+            f"{found['weights_zero']:,} of them zero, and {found['biases']:,} biases; "
+            f"{_stored(model)}",
+            markup=False,
+        )
         say.print(f"{file.name} {proof.verdict}", markup=False)
+        if proof.unproven:
+            say.print(f"not proven from the file: {', '.join(proof.unproven)}", markup=False)
+
+
+def _parameters(proof: Proof) -> dict[str, int]:
+    """How many the network has of which kind."""
+    weights = sum(x.equal.size for x in proof.fitted)
+    zero = sum(int((x.codes() == 0).sum()) for x in proof.fitted)
+    biases = sum(x.layer.outputs for x in proof.fitted)
+    return {
+        "parameters": weights + biases,
+        "weights": weights,
+        "weights_zero": zero,
+        "biases": biases,
+    }
+
+
+def _stored(model: WkModel) -> str:
+    total = model.totals()
+    return (
+        f"stored in {total['stored_bytes']:,} bytes, {100 * total['stored_share']:.1f} % of "
+        f"{total['raw_bytes']:,} raw; {model.blocks:,} blocks, every check word right"
+    )
 
 
 def _blobs(header: WkHeader) -> Table:

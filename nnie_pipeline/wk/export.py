@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from nnie_pipeline.files import added_files
+from nnie_pipeline.errors import CheckError
+from nnie_pipeline.files import added_files, to_json
 from nnie_pipeline.wk.model import WkModel
 from nnie_pipeline.wk.proof import Proof
 
+INDEX = "layers.json"
+"""Beside the weights: number and name of each layer, and its two files."""
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
+_LONGEST = 200
 
 
 def export_model(model: WkModel, proof: Proof | None, folder: Path) -> None:
@@ -19,11 +25,18 @@ def export_model(model: WkModel, proof: Proof | None, folder: Path) -> None:
 
     Without `proof`: `layerNN.codes.npy`, int16 (outputs, cells), and `layerNN.words.npy`, int32
     (3, outputs): bias, scale, shift. z of weights is not in the file, so no weights can be
-    told. With it: `NAME.npy`, float32 in the caffemodel's shape, and `NAME.words.npy`.
+    told. With it: `NAME.npy`, float32 in the caffemodel's shape, `NAME.words.npy`, and
+    `layers.json`, which tells the files of each layer: not every name can be that of a file.
 
     Raises:
+        CheckError: `proof` does not hold, so that z of weights is not known.
         InputError: the folder cannot be written.
     """
+    if proof is not None and not proof.holds:
+        raise CheckError(
+            f"the .wk {proof.verdict}; nothing is exported, since z of weights is known only of "
+            "the network that a file holds; leave --against out to export codes and words"
+        )
     with added_files(folder) as place:
         if proof is None:
             for layer in model.layers:
@@ -31,9 +44,32 @@ def export_model(model: WkModel, proof: Proof | None, folder: Path) -> None:
                 np.save(place / f"{name}.codes.npy", layer.parameters.codes)
                 np.save(place / f"{name}.words.npy", layer.parameters.words())
             return
-        for found in proof.fitted:
-            name = _UNSAFE.sub("_", found.predicted.name)[:200]
-            if name.strip(".") != name or not name:
-                name = f"layer{found.layer.number:02}"
-            np.save(place / f"{name}.npy", found.dequantised())
-            np.save(place / f"{name}.words.npy", found.layer.parameters.words())
+        rows = []
+        names = file_names([(x.layer.number, x.predicted.name) for x in proof.fitted])
+        for found, name in zip(proof.fitted, names, strict=True):
+            weights, words = _files(name)
+            np.save(place / weights, found.dequantised())
+            np.save(place / words, found.layer.parameters.words())
+            whose = {"number": found.layer.number, "name": found.predicted.name}
+            rows.append({**whose, "weights": weights, "words": words})
+        (place / INDEX).write_text(to_json(rows), encoding="utf-8")
+
+
+def file_names(layers: Sequence[tuple[int, str]]) -> list[str]:
+    """A file name without ending for each (number, name); their files differ also in lower case."""
+    used: set[str] = set()
+    names = []
+    for number, wanted in layers:
+        name = _UNSAFE.sub("_", wanted)[:_LONGEST]
+        if not name or name.strip(".") != name:
+            name = f"layer{number:02}"
+        while used & (files := {x.lower() for x in _files(name)}):
+            name = f"{name}-layer{number:02}"
+        used |= files
+        names.append(name)
+    return names
+
+
+def _files(name: str) -> tuple[str, str]:
+    """Weights and words; those of one layer must not be the others of the next."""
+    return f"{name}.npy", f"{name}.words.npy"

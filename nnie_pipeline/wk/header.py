@@ -36,6 +36,7 @@ _MOST_SEGMENTS = 8
 _MOST_BLOBS = 16
 _LARGEST_FILE = 1 << 30
 _LARGEST_SIDE = 1 << 20
+_GIVE = "give a file that nnie_mapper wrote"
 _OLD_VERSION = re.compile(r"V100R001C003\w*")
 
 
@@ -102,7 +103,7 @@ def parse_header(data: bytes, path: Path) -> WkHeader:
         InputError: as `read_header`.
     """
     if len(data) < _FUNC_HEADER:
-        raise InputError(f"{path} is not a .wk file: it has {len(data)} bytes")
+        raise InputError(f"{path} is not a .wk file: it has {len(data)} bytes; {_GIVE}")
     size = _u32(data, 8)
     if size == _CHIP_HEADER:
         return _chip_header(data, path)
@@ -110,7 +111,7 @@ def parse_header(data: bytes, path: Path) -> WkHeader:
         return _func_header(data, path)
     raise InputError(
         f"{path} is not a .wk file: its header size is {size}, not {_CHIP_HEADER} (chip) or "
-        f"{_FUNC_HEADER} (functional simulation); give a file that nnie_mapper wrote"
+        f"{_FUNC_HEADER} (functional simulation); {_GIVE}"
     )
 
 
@@ -188,7 +189,7 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         if path.stat().st_size > _LARGEST_FILE:
-            raise InputError(f"{path} is larger than {_LARGEST_FILE} bytes: not a .wk file")
+            raise InputError(f"{path} is larger than {_LARGEST_FILE} bytes, no .wk file; {_GIVE}")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read .wk file {path}: {error.strerror}") from error

@@ -127,18 +127,30 @@ class WkModel:
         )
 
     def totals(self) -> dict[str, Any]:
-        """Sums over the decoded layers."""
+        """Sums over the decoded layers.
+
+        A cell holds a weight or is unused, and then zero; only the network tells which. So
+        there are `parameters_at_least`, all biases with the weights that are not zero, and
+        `parameters_at_most`, them with all cells. `zeros` is the share of cells.
+        """
         cells = sum(x.parameters.codes.size for x in self.layers)
+        outputs = sum(x.outputs for x in self.layers)
+        not_zero = cells - sum(x.zeros for x in self.layers)
+        stored, raw = sum(x.stored for x in self.layers), sum(x.raw for x in self.layers)
         return {
             "layers": len(self.layers),
-            "outputs": sum(x.outputs for x in self.layers),
+            "outputs": outputs,
+            "biases": outputs,
+            "parameters_at_least": not_zero + outputs,
+            "parameters_at_most": cells + outputs,
             "bits": self.bits,
             "blocks": self.blocks,
-            "stored_bytes": sum(x.stored for x in self.layers),
-            "raw_bytes": sum(x.raw for x in self.layers),
+            "stored_bytes": stored,
+            "raw_bytes": raw,
+            "stored_share": stored / raw if raw else 0.0,
             "cells": cells,
-            "weights_not_zero": cells - sum(x.zeros for x in self.layers),
-            "zeros": sum(x.zeros for x in self.layers) / cells if cells else 0.0,
+            "weights_not_zero": not_zero,
+            "zeros": 1 - not_zero / cells if cells else 0.0,
             "batch_norm": self.batch_norm,
         }
 
