@@ -64,8 +64,14 @@ def test_ranges_of_inputs_are_those_of_the_layers_before(shared: Path, bits: int
     proof = prove(compiled(shared, bits), network(shared))
     known = [x for x in proof.layers if x.z_before is not None]
     apart = [x.name for x in known if x.z_in != x.z_before]
-    # One consumer in each file counts one step beside the layer before it.
-    assert (len(known), len(apart)) == (47, 1)
+    # Few consumers count one step beside the rows before them, the second at 8 bit behind ReLU.
+    beside = {
+        8: ["mobilenet0_conv11", "face_rpn_cls_score_stride16"],
+        16: ["rf_c2_det_context_conv2"],
+    }
+    assert len(known) == len(proof.layers) == 58
+    assert apart == beside[bits]
+    assert all(abs((x.z_in or 0) - (x.z_before or 0)) <= 1 for x in known)
     first = next(x for x in proof.layers if x.name == "mobilenet0_conv0")
     assert first.z_in == {8: 0, 16: -384}[bits]
 

@@ -105,10 +105,9 @@ def _convolutions(words: Words, starts: Ints) -> list[Program | None]:
     """Every row read as if it were a convolution."""
     outputs, output, _ = _values(words, starts, _CONV_OUTPUT)
     inputs, source, _ = _values(words, starts, _CONV_INPUT)
-    loads, z_in, one_z_in = _values(words, starts, _CONV_Z)
+    loads, z_in, one_z_in = _values(words, starts, _CONV_Z, _Z_MASK, _Z)
     ends, ending, one_ending = _values(words, starts, _CONV_END, _ENDING_MASK, _ENDING)
     _, z_out, one_z_out = _values(words, starts, _CONV_END, _Z_MASK, _Z)
-    z_in = z_in >> (_Z - _VALUE) & _Z_MASK
     known = (outputs == 1) & (inputs <= 1) & (ends > 0) & one_ending & one_z_out
     known &= (ending == _RELU) | (ending == _NO_RELU)
     return [

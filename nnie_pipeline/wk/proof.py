@@ -17,6 +17,7 @@ from nnie_pipeline.wk.inputs_outputs import blob_reasons
 from nnie_pipeline.wk.model import WkLayer, WkModel
 from nnie_pipeline.wk.predict import Predicted, predict, require_numbers
 from nnie_pipeline.wk.reasons import layer_reason
+from nnie_pipeline.wk.structure import Structure, structure
 
 _INPUT_RECORD = 44
 _RANGE_STEPS = 1
@@ -29,8 +30,8 @@ class LayerProof:
 
     `weights`, `bias`, `scale` and `shift` are (as predicted, all); `z_w` is that of the weights,
     one for each channel of a depthwise layer, None where all are zero; `z_in` is what the scale
-    words tell, `z_before` what the layer table says of the layer before, None where another
-    kind of layer lies between. `reason` says what is wrong, None for a complete layer.
+    words tell, `z_before` what the layer table says of the rows that make the input, None where
+    they have several. `reason` says what is wrong, None for a complete layer.
     """
 
     number: int
@@ -52,13 +53,15 @@ class LayerProof:
 class Proof:
     """The verdict in one line, its reasons and the layers behind it.
 
-    `fitted` are the layers of the file that have one of the network beside them; `net` is the
-    network as the file holds it: as it was given, or with BatchNorm merged.
+    `unproven` names settings of the network that the file does not tell. `fitted` are the
+    layers of the file that have one of the network beside them; `net` is the network as the file
+    holds it: as it was given, or with BatchNorm merged.
     """
 
     holds: bool
     verdict: str
     reasons: tuple[str, ...]
+    unproven: tuple[str, ...]
     layers: tuple[LayerProof, ...]
     fitted: tuple[Fitted, ...]
     net: Net
@@ -69,6 +72,7 @@ class Proof:
             "holds": self.holds,
             "verdict": self.verdict,
             "reasons": list(self.reasons),
+            "unproven": list(self.unproven),
             "layers": [vars(x) for x in self.layers],
         }
 
@@ -133,20 +137,22 @@ def _judge(
     fitted = {x.layer.number: x for x in fits}
     shapes = infer(given)
     makers = makers_of(net, fits)
+    whole = len(fits) == len(model.layers) == len(predicted) and all(x.complete for x in fits)
+    rows = structure(model, net, fits) if whole else Structure((), (), {})
     layers = []
     for layer in model.layers:
         found = fitted.get(layer.number)
         if found is None:
             layers.append(_unknown(layer))
             continue
-        before = _z_before(model, net, found, makers)
+        before = rows.z_before.get(layer.number, _z_before(model, net, found, makers))
         reason = None
         if not found.complete:
             reason = layer_reason(found, model, given, shapes, merged, before)
         elif before is not None and not _follows(found, before):
             reason = f"its input has z {found.z_in}, the layer before writes z {before}"
         layers.append(_known(found, before, reason))
-    reasons = _reasons(model, net, layers, fits, predicted, open_parts)
+    reasons = _reasons(model, net, layers, fits, predicted, open_parts, rows.reasons)
     equal, total = (sum(x.weights[i] for x in layers) for i in (0, 1))
     norm = ("merged" if merged else "not merged") if has_norm else "merged or none"
     counts = f"{equal} of {total} weights, {model.bits} bit, BatchNorm {norm}"
@@ -154,7 +160,9 @@ def _judge(
         verdict = f"does not hold this network: {reasons[0]} ({counts})"
     else:
         verdict = f"holds this network: {counts}"
-    return Proof(not reasons, verdict, tuple(reasons), tuple(layers), tuple(fits), net)
+    return Proof(
+        not reasons, verdict, tuple(reasons), rows.unproven, tuple(layers), tuple(fits), net
+    )
 
 
 def _reasons(
@@ -164,8 +172,10 @@ def _reasons(
     fitted: Sequence[Fitted],
     predicted: Sequence[Predicted],
     open_parts: Sequence[str],
+    rows: Sequence[str],
 ) -> list[str]:
     """What is wrong, the most telling first; empty where the file holds the network."""
+    blobs = blob_reasons(model.header, net)
     unpaired = [x for x in layers if x.name is None]
     wrong = [x for x in layers if x.reason is not None and x.name is not None]
     used = {x.predicted.name for x in fitted}
@@ -183,6 +193,8 @@ def _reasons(
     order = _order(net, fitted)
     if order is not None:
         reasons.append(order)
+    if rows:
+        reasons += [*blobs, *rows]
     if wrong:
         first = wrong[0]
         of_all = f"in {len(wrong)} of {len(layers)} layers, first"
@@ -194,7 +206,7 @@ def _reasons(
     reasons += [f"layer {x} of the network is not in the file" for x in missing]
     reasons += list(open_parts)
     reasons += [f"{x.what} is not decoded" for x in model.undecoded if "parameters" in x.what]
-    return reasons + blob_reasons(model.header, net)
+    return list(dict.fromkeys(reasons + blobs))
 
 
 def _order(net: Net, fitted: Sequence[Fitted]) -> str | None:

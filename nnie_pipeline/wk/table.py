@@ -9,7 +9,8 @@ mnet_640_inst.wk and mnet_mergebn_640L_inst.wk:
   by side (flag) make it four times as wide; size = bytes of a row * height * channels;
 * rows lie in the temporary memory; an output of the network lies outside and has size 0;
 * ids and the places of instructions rise; instructions begin there;
-* the instructions write to the row's place, with its z.
+* the instructions write to the row's place, with its z; those of the rows that read it take the
+  same z, or one a step beside it (so in one row of each file: a reader's z is its own).
 
 Another mapper may do otherwise: a rule is in force where most rows of the file follow it.
 """
@@ -23,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnie_pipeline.errors import InputError
+from nnie_pipeline.wk.memory import Memory
 from nnie_pipeline.wk.model import OUTPUT, PACKED, WkRecord
 from nnie_pipeline.wk.programs import Program, Words, begins, read_programs
 
@@ -125,7 +127,27 @@ def checked_programs(
                 f"{said(number, records[number])} has {what} {ours[number]}, its instructions "
                 f"{theirs[number]}"
             )
+    _check_readers(records, programs)
     return programs
+
+
+def _check_readers(records: Sequence[WkRecord], programs: Sequence[Program | None]) -> None:
+    memory = Memory(records)
+    pairs = [
+        (number, memory.writer(number, program.inputs[0]), program.z_in[0])
+        for number, program in enumerate(programs)
+        if program is not None and len(program.inputs) == len(program.z_in) == 1
+    ]
+    pairs = [x for x in pairs if x[1] >= 0]
+    far = [
+        abs(_raw_z(records[writer]) - z) > z_step(records[writer].bytes) for _, writer, z in pairs
+    ]
+    if 0 < sum(far) * 2 < len(far):
+        number, writer, z = pairs[far.index(True)]
+        raise InputError(
+            f"{said(writer, records[writer])} has z {_raw_z(records[writer])}, row {number} reads "
+            f"it with z {z} in 1/{_Z_STEPS} octave"
+        )
 
 
 def _check(records: Sequence[WkRecord], holds: Flags, what: Callable[[WkRecord], str]) -> None:

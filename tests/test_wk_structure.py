@@ -1,0 +1,347 @@
+"""Rows of compiled files against networks: two public files, and networks wired otherwise."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnie_pipeline.caffe.net import Layer, Net
+from nnie_pipeline.errors import InputError
+from nnie_pipeline.rewrite import merge_batch_norm
+from nnie_pipeline.wk.decode import decode
+from nnie_pipeline.wk.memory import Memory
+from nnie_pipeline.wk.model import WkModel
+from nnie_pipeline.wk.programs import instructions
+from nnie_pipeline.wk.proof import Proof, prove
+from nnie_pipeline.wk.rows import softmax_axis
+from nnie_pipeline.wk.table import ROW
+from tests import wk_encoder
+from tests.test_wk_decode import random_net
+from tests.test_wk_proof import NAMES, compiled, network
+
+Change = Callable[[Net], None]
+
+
+def top_of(net: Net, name: str) -> str:
+    return net.find(name).tops[0]
+
+
+def insert(net: Net, layer: Layer, behind: str) -> None:
+    """Put `layer` behind another, so that all its readers read the new one."""
+    before = net.find(behind)
+    for other in net.layers:
+        other.bottoms = [layer.tops[0] if x == before.tops[0] else x for x in other.bottoms]
+    layer.bottoms = [before.tops[0]]
+    net.layers.insert(net.layers.index(before) + 1, layer)
+
+
+def fused_relu_removed(net: Net) -> None:
+    net.bypass(net.find("mobilenet0_relu5"))
+
+
+def last_relu_removed(net: Net) -> None:
+    net.bypass(net.find("rf_c1_aggr_relu"))
+
+
+def relu_row_removed(net: Net) -> None:
+    net.bypass(net.find("rf_c1_det_concat_relu"))
+
+
+def relu_added(net: Net) -> None:
+    insert(net, Layer("extra", "ReLU", [], ["extra"]), "rf_c3_det_conv1_bn_scale")
+
+
+def concat_in_another_order(net: Net) -> None:
+    layer = net.find("rf_c2_det_concat")
+    layer.bottoms = [layer.bottoms[0], layer.bottoms[2], layer.bottoms[1]]
+
+
+def softmax_over_height(net: Net) -> None:
+    net.find("face_rpn_cls_prob_stride16").params.softmax_param.axis = 2
+
+
+def depthwise_rewired(net: Net) -> None:
+    net.find("mobilenet0_conv15").bottoms = [top_of(net, "mobilenet0_relu12")]
+
+
+def head_rewired(net: Net) -> None:
+    net.find("rf_c1_det_context_conv1").bottoms = [top_of(net, "plus1")]
+
+
+def relu_passed_by(net: Net) -> None:
+    net.find("face_rpn_bbox_pred_stride32").bottoms = [top_of(net, "rf_c3_det_concat")]
+
+
+def eltwise_of_one(net: Net) -> None:
+    layer = net.find("plus1")
+    layer.bottoms = [layer.bottoms[0], layer.bottoms[0]]
+
+
+def eltwise_rewired(net: Net) -> None:
+    layer = net.find("plus0")
+    layer.bottoms = [layer.bottoms[1], layer.bottoms[1]]
+
+
+def from_chip_rewired(net: Net) -> None:
+    # The file's row reads the one before it without the memory.
+    layer = net.find("rf_c2_det_context_conv3_2")
+    layer.bottoms = [top_of(net, "rf_c2_det_context_conv1_relu")]
+
+
+def pooling_added(net: Net) -> None:
+    layer = Layer("extra", "Pooling", [], ["extra"])
+    layer.params.pooling_param.kernel_size = 3
+    layer.params.pooling_param.pad = 1
+    insert(net, layer, "mobilenet0_relu5")
+
+
+CHANGES: list[tuple[Change, str]] = [
+    (fused_relu_removed, "mobilenet0_conv5 ends with an activation in the file and has none"),
+    (last_relu_removed, "rf_c1_aggr ends with an activation in the file and has none"),
+    (relu_row_removed, "is ReLU or PReLU of 64x80x80 behind rf_c1_det_conv1"),
+    (relu_added, "rf_c3_det_conv1 ends with ReLU in the network and has none in the file"),
+    (
+        concat_in_another_order,
+        "rf_c2_det_concat joins rf_c2_det_conv1, rf_c2_det_context_conv2, "
+        "rf_c2_det_context_conv3_2 in the file, rf_c2_det_conv1, rf_c2_det_context_conv3_2, "
+        "rf_c2_det_context_conv2 in the network",
+    ),
+    (softmax_over_height, "face_rpn_cls_prob_stride16 runs over axis 2, 80 values"),
+    (
+        depthwise_rewired,
+        "mobilenet0_conv15 reads mobilenet0_conv14 in the file, mobilenet0_conv12 in the network",
+    ),
+    (head_rewired, "rf_c1_det_context_conv1 reads rf_c1_aggr in the file, plus1 in the network"),
+    (relu_passed_by, "reads rf_c3_det_concat_relu in the file, rf_c3_det_concat in the network"),
+    (
+        eltwise_of_one,
+        "plus1 reads rf_c1_red_conv and rf_c2_upsampling_ in the file, rf_c1_red_conv in",
+    ),
+    (eltwise_rewired, "plus0 reads rf_c2_lateral and rf_c3_upsampling_ in the file"),
+    (
+        from_chip_rewired,
+        "rf_c2_det_context_conv3_2 reads rf_c2_det_context_conv3_1 in the file, "
+        "rf_c2_det_context_conv1 in the network",
+    ),
+    (pooling_added, "comes before Pooling extra of 32x160x160, which it needs in the network"),
+]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("change", "reason"), CHANGES, ids=lambda x: getattr(x, "__name__", ""))
+def test_another_structure_is_named(shared: Path, bits: int, change: Change, reason: str) -> None:
+    net = network(shared)
+    change(net)
+    proof = prove(compiled(shared, bits), net)
+    assert not proof.holds
+    assert reason in proof.verdict
+    assert "\n" not in proof.verdict
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_what_stays_open_is_said(shared: Path, bits: int) -> None:
+    def changed(change: Change) -> Proof:
+        net = network(shared)
+        change(net)
+        return prove(compiled(shared, bits), net)
+
+    def product(net: Net) -> None:
+        net.find("plus1").params.eltwise_param.operation = 0
+
+    def leaky(net: Net) -> None:
+        net.find("mobilenet0_relu5").params.relu_param.negative_slope = 0.1
+
+    for change in (product, leaky, lambda net: None):
+        proof = changed(change)
+        assert proof.holds
+        assert proof.unproven == (
+            "slope of activations",
+            "padding and dilation beyond the size they give",
+            "operation and factors of Eltwise",
+        )
+        assert proof.to_dict()["unproven"] == list(proof.unproven)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_any_order_of_running_holds(shared: Path, bits: int, seed: int) -> None:
+    net = network(shared)
+    random = np.random.default_rng(seed)
+    made, rest, order = set(net.inputs), list(net.layers), []
+    while rest:
+        ready = [x for x in rest if made.issuperset(x.bottoms)]
+        layer = ready[random.integers(len(ready))]
+        rest.remove(layer)
+        order.append(layer)
+        made.update(layer.tops)
+    assert [x.name for x in order] != [x.name for x in net.layers]
+    net.layers = order
+    proof = prove(compiled(shared, bits), net)
+    assert proof.holds, proof.verdict
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_instructions_tell_relu_and_z_of_every_convolution(shared: Path, bits: int) -> None:
+    net, model = network(shared), compiled(shared, bits)
+    active = set()
+    for layer in net.layers:
+        if layer.type == "ReLU":
+            value, makers = layer.bottoms[0], net.producers()
+            while makers[value].type in ("BatchNorm", "Scale"):
+                value = makers[value].bottoms[0]
+            active.add(makers[value].name)
+    step = {8: 8, 16: 1}[bits]
+    for layer in prove(model, net).layers:
+        for number in range(*model.layers[layer.number].records):
+            program, row = model.programs[number], model.records[number]
+            assert program is not None
+            assert program.relu == (layer.name in active)
+            assert program.output == row.offset
+            assert program.z_out == (0 if row.z is None else row.z * step)
+            if program.inputs:
+                assert layer.z_in is not None
+                assert program.z_in == (layer.z_in * step,)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_chain_reads_what_is_before_it(shared: Path, bits: int) -> None:
+    model = compiled(shared, bits)
+    memory = Memory(model.records)
+    # conv0, its depthwise conv1 of 8 channels, conv2: rows 1, 2 to 9, 10.
+    first = model.records[1]
+    for channel in range(8):
+        program = model.programs[2 + channel]
+        assert program is not None
+        assert program.inputs == (first.offset + channel * first.size // 8,)
+        assert memory.writer(2 + channel, program.inputs[0]) == 1
+    joined = model.programs[10]
+    assert joined is not None
+    assert joined.inputs == (model.records[2].offset,)
+
+
+def damaged(shared: Path, tmp_path: Path, bits: int, row: int, field: int, value: int) -> str:
+    """What is said of a file with one number of its layer table changed."""
+    data = bytearray((shared / "models" / "retinaface_mnet025" / NAMES[bits]).read_bytes())
+    base, *_ = struct.unpack_from("<I", data, 0x34)
+    at = base + struct.unpack_from("<I", data, 176)[0] + row * ROW.size
+    fields = list(ROW.unpack_from(data, at))
+    fields[field] += value
+    ROW.pack_into(data, at, *fields)
+    path = tmp_path / "net.wk"
+    path.write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        decode(path)
+    assert f"row {row} of its layer table" in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        (2, 16, "bytes a row, its width of 336"),  # width
+        (3, 1, "its height, channels and bytes a row make"),
+        (4, 1, "its height, channels and bytes a row make"),
+        (5, 16, "place"),
+        (7, 16, "bytes a row"),
+        (9, 3000, "out of order"),
+        (10, 1, "none begin"),
+        (11, 8, "z "),
+        (12, 256, "has size"),
+    ],
+)
+def test_damage_in_the_layer_table_is_named(
+    shared: Path, tmp_path: Path, bits: int, field: int, value: int, said: str
+) -> None:
+    # An id out of order shows in the row behind it.
+    row = 1
+    if field == 9:
+        with pytest.raises(AssertionError):
+            damaged(shared, tmp_path, bits, row, field, value)
+        row, value = 2, -2
+    assert said in damaged(shared, tmp_path, bits, row, field, value)
+
+
+def test_a_z_between_two_steps_is_damage(shared: Path, tmp_path: Path) -> None:
+    assert "z -719, no whole step at 8 bit" in damaged(shared, tmp_path, 8, 1, 11, 1)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_z_of_fixed_point_is_damage(shared: Path, tmp_path: Path, bits: int) -> None:
+    assert "though it is Q20.12" in damaged(shared, tmp_path, bits, 1258, 11, -800)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_z_of_the_input_row_is_held_against_its_reader(
+    shared: Path, tmp_path: Path, bits: int
+) -> None:
+    # No instruction writes the picture's row, but the first convolution tells what it reads.
+    assert "row 1 reads it with z" in damaged(shared, tmp_path, bits, 0, 11, 16)
+
+
+def test_rows_are_held_against_networks_without_instructions(tmp_path: Path) -> None:
+    net = random_net(5, (8, 8, 8))
+    path = tmp_path / "net.wk"
+    path.write_bytes(wk_encoder.encode(net, 8, [-90, -92, -76, -97, -80, -81, -70, -60]))
+    model = decode(path)
+    assert model.programs == ()
+    assert "nothing else vouches for its z" in model.table_note
+    proof = prove(model, net)
+    assert proof.holds
+    assert "which of several blobs of one size and z a layer reads" in proof.unproven
+    pooled = net.copy()
+    layer = Layer("extra", "Pooling", [], ["extra"])
+    layer.params.pooling_param.kernel_size = 3
+    layer.params.pooling_param.pad = 1
+    insert(pooled, layer, "dw1")
+    proof = prove(model, pooled)
+    assert "comes before Pooling extra" in proof.verdict
+
+
+def test_layers_that_no_public_file_shows_are_not_guessed(tmp_path: Path) -> None:
+    net = random_net(5, (8, 8, 8))
+    path = tmp_path / "net.wk"
+    path.write_bytes(wk_encoder.encode(net, 8, [-90] * 8))
+    active = net.copy()
+    insert(active, Layer("extra", "Sigmoid", [], ["extra"]), "wide")
+    proof = prove(decode(path), active)
+    assert proof.holds
+    assert "all of Sigmoid" in proof.unproven
+
+
+def test_another_number_of_joined_layers_is_noticed(shared: Path) -> None:
+    model = compiled(shared, 16)
+    net = network(shared)
+    layer = Layer("extra", "Concat", [], ["extra"])
+    insert(net, layer, "mobilenet0_relu5")
+    proof = prove(model, net)
+    assert "the file counts 1468 operations, the network makes 1469" in proof.verdict
+
+
+def test_a_wrong_parity_bit_makes_instructions_unknown() -> None:
+    word = (0x0400_0000_080B | 1 << 63).to_bytes(8, "little")
+    assert bin(int.from_bytes(word, "little")).count("1") % 2 == 0
+    assert instructions(word, slice(0, 8)) is not None
+    assert instructions(word[:-1] + b"\0", slice(0, 8)) is None
+    assert instructions(word, slice(0, 0)) is None
+
+
+def test_axis_of_softmax(shared: Path) -> None:
+    row = next(x for x in compiled(shared, 8).records if x.type == 16)
+    assert (row.channels, row.height, row.width) == (2, 1, 800)
+    assert softmax_axis(row, (1, 2, 40, 20), 1) is True
+    assert softmax_axis(row, (1, 2, 40, 20), 3) is False
+    assert softmax_axis(row, (1, 2, 1, 800), 1) is None
+
+
+def test_the_merged_network_has_the_same_rows(shared: Path) -> None:
+    net = network(shared)
+    merge_batch_norm.apply(net)
+    model: WkModel = compiled(shared, 8)
+    assert prove(model, net).holds
+    fused_relu_removed(net)
+    assert "mobilenet0_conv5 ends with" in prove(model, net).verdict
