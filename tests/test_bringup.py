@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.builds import Build, Cli, Ran, hashes, pictures
+from tests.builds import Build, Cli, Ran, hashes, nnie, pictures
 from tests.conftest import missing
+from tests.fake_mapper import ROOT, install
+from tests.test_wk_header import Chip, func
 from tests.tiny_models import save
 
 OUTPUTS = 9
@@ -167,21 +170,104 @@ def test_the_checklists_name_the_network(kit: Path) -> None:
 def test_the_commands_for_the_board(kit_run: tuple[Path, Ran], small_build: Build) -> None:
     place, ran = kit_run
     mapper = small_build.folder / "mapper" / "retinaface_inst_16bit.wk"
-    assert [x.strip() for x in ran.out.splitlines()[-4:]] == [
+    assert [x.strip() for x in ran.out.splitlines()[-6:]] == [
         f"scp {place / 'kit.tar.gz'} {mapper} root@BOARD:",
         "ssh root@BOARD 'tar xzf kit.tar.gz && sh retinaface-128x128-bringup/run_on_board.sh "
         "./sample_nnie_main retinaface_inst_16bit.wk'",
-        f"scp -r root@BOARD:retinaface-128x128-bringup/pulled {place}",
-        f"python3 {place / 'kit' / 'check.py'} {place / 'pulled'}",
+        f"rm -rf {place / 'kit-pulled'} && scp -r root@BOARD:retinaface-128x128-bringup/pulled "
+        f"{place / 'kit-pulled'}",
+        f"python3 {place / 'kit' / 'check.py'} {place / 'kit-pulled'}",
+        "BOARD is the board's address; the SDK's sample_nnie_main lies in its home folder",
+        "then the same with retinaface_inst_8bit.wk; the kit's CHECKLIST.en.md has the rest",
     ]
 
 
-def test_make_nnie_names_the_commands(small_build: Build) -> None:
-    folder = small_build.folder
-    lines = [x.strip() for x in small_build.ran.out.splitlines()]
-    first = lines.index(f"board:   nnie bringup {folder}")
-    assert lines[first + 1].startswith(f"scp {folder / 'bringup.tar.gz'} {folder / 'mapper'}/")
-    assert lines[first + 4] == f"python3 {folder}/bringup/check.py {folder}/pulled"
+NNIE = f"""#!/bin/sh
+PYTHONPATH={ROOT} exec {sys.executable} -m nnie_pipeline "$@"
+"""
+
+SSH = """#!/bin/sh
+[ "$1" = root@BOARD ] && cd "$BOARD" && exec sh -c "$2"
+"""
+
+SCP = """#!/bin/sh
+# cp, where root@BOARD: is a folder.
+[ "$1" = -r ] && shift
+for word; do
+    case $word in root@BOARD:*) word=$BOARD/${word#root@BOARD:} ;; esac
+    set -- "$@" "$word"
+    shift
+done
+exec cp -r "$@"
+"""
+
+SAMPLE = """#!/bin/sh
+# Segnet of the SDK: what the simulation computes for the input in ./data, as the board's words.
+if [ $# -eq 0 ]; then
+    printf 'index:\\n\\t 0) RFCN(Read File).\\n\\t 1) Segnet(Read File).\\n'
+    exit 1
+fi
+kit=$(echo "$BOARD"/*-bringup)
+for picture in "$kit"/inputs/*; do
+    if cmp -s data/nnie_image/rgb_planar/segnet_image_224x224.bgr "$picture"; then
+        name=$(basename "$picture")
+        for file in "$kit/golden/16bit/${name%.*}"/seg*.hex; do
+            cp "$file" "$(basename "$file" | sed s/layer/layer4/)"
+        done
+    fi
+done
+"""
+
+
+@pytest.mark.parametrize("place", ["build", "my builds"])
+def test_the_commands_that_nnie_run_prints_work_as_they_are(tiny: Path, place: str) -> None:
+    """To the verdict, with programs in the place of the mapper and the board."""
+    for folder in ("wk", "bin", "board"):
+        (tiny / folder).mkdir()
+    (tiny / "wk" / "func.wk").write_bytes(func())
+    (tiny / "wk" / "inst.wk").write_bytes(Chip().build())
+    wk = {"1": str(tiny / "wk" / "func.wk"), "0": str(tiny / "wk" / "inst.wk")}
+    mapper = install(tiny / "sdk", wk=wk)
+    programs = {
+        "nnie": NNIE, "ssh": SSH, "scp": SCP, "sample_nnie_main": SAMPLE,
+        "nnie_mapper_12": f'#!/bin/sh\nmkdir -p mapper_quant\nexec {mapper} "$@"\n',
+    }  # fmt: skip
+    for name, text in programs.items():
+        program = tiny / ("board" if name.startswith("sample") else "bin") / name
+        program.write_text(text, encoding="ascii")
+        program.chmod(0o755)
+    path = f"{tiny / 'bin'}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "BOARD": str(tiny / "board")}
+    ran = nnie("run", "tiny.onnx", "--images", "pics", "--build", place, cwd=tiny)
+    assert ran.status == 0, ran
+    lines = [x.removeprefix("board:").strip() for x in ran.out.splitlines()]
+    (folder,) = (tiny / place).iterdir()
+
+    def run(line: str, where: Path = tiny) -> str:
+        done = subprocess.run(
+            line, shell=True, cwd=where, env=environment, capture_output=True, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, (line, done)
+        return done.stdout
+
+    (mapped,) = (x for x in lines if x.startswith("NNIE_MAPPER="))
+    run(mapped.replace("/path/to", str(tiny / "bin")))
+    compiled = {x.name: x.read_bytes() for x in (folder / "mapper").glob("*.wk")}
+    assert len(compiled) == 4
+    for other in folder.glob("mapper/*.wk"):
+        other.unlink()
+    by_hand = [x for x in lines if x.startswith("nnie_mapper_12 ")]
+    assert len(by_hand) == 4
+    for line in by_hand:
+        run(line, folder / "mapper")
+    assert {x.name: x.read_bytes() for x in (folder / "mapper").glob("*.wk")} == compiled
+    first = next(i for i, x in enumerate(lines) if x.startswith("nnie bringup "))
+    assert lines[first + 5].startswith("BOARD is the board's address; the SDK's sample")
+    for _ in range(2):  # a second run meets what the first left
+        for line in lines[first : first + 5]:
+            said = run(line)
+        assert said.splitlines()[-1].startswith("verdict: all ")
 
 
 def test_a_network_without_a_head(tiny: Path, cli: Cli) -> None:

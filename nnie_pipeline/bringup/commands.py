@@ -17,19 +17,29 @@ def board_commands(
     """The commands on the host, from the archive to the verdict, for the 16 bit network.
 
     BOARD stands for the board's address; the sample program of the SDK lies in its home folder.
-    `folder` is the kit's, where it is not `bringup` in the build.
+    `folder` is the kit's, where it is not `bringup` in the build. What an earlier run left on the
+    host goes first, because its files may have other layer numbers.
     """
     kit = build / "bringup" if folder is None else folder
     archive = kit.with_name(f"{kit.name}.tar.gz")
+    pulled = kit.with_name(f"{kit.name}-pulled")
     wk = f"{name}_inst_16bit.wk"
     inside = kit_name(name, size)
-    pulled = kit.with_name("pulled")
+    script = f"sh {inside}/run_on_board.sh ./sample_nnie_main {wk}"
+    run = f"tar xzf {shlex.quote(archive.name)} && {script}"
     return [
         f"scp {_word(archive)} {_word(build / 'mapper' / wk)} root@BOARD:",
-        f"ssh root@BOARD 'tar xzf {shlex.quote(archive.name)} && sh {inside}/run_on_board.sh "
-        f"./sample_nnie_main {wk}'",
-        f"scp -r root@BOARD:{inside}/pulled {_word(kit.parent)}",
+        f"ssh root@BOARD {shlex.quote(run)}",
+        f"rm -rf {_word(pulled)} && scp -r root@BOARD:{inside}/pulled {_word(pulled)}",
         f"python3 {_word(kit / 'check.py')} {_word(pulled)}",
+    ]
+
+
+def board_notes(name: str) -> list[str]:
+    """What the commands do not say."""
+    return [
+        "BOARD is the board's address; the SDK's sample_nnie_main lies in its home folder",
+        f"then the same with {name}_inst_8bit.wk; the kit's CHECKLIST.en.md has the rest",
     ]
 
 

@@ -22,7 +22,7 @@ def command(
     ] = 3,
 ) -> None:
     """Write the kit for the board, a folder and a .tar.gz: inputs, golden outputs, C, check.py."""
-    from nnie_pipeline.bringup.commands import board_commands
+    from nnie_pipeline.bringup.commands import board_commands, board_notes
     from nnie_pipeline.cli.progress import progress_bar
     from nnie_pipeline.stages.bringup import write_kit
 
@@ -31,6 +31,6 @@ def command(
         kit = write_kit(build, out, count, progress)
     said = f"{len(kit.pictures)} inputs with {kit.outputs} outputs in float, 16 and 8 bit"
     say(f"{said}: {kit.folder}, {kit.archive.name}")
-    say("with the .wk of nnie_mapper in mapper/ and the SDK's sample_nnie_main on the board:")
-    for line in board_commands(kit.name, kit.size, build, kit.folder):
+    say(f"with the .wk of nnie_mapper in {build / 'mapper'}:")
+    for line in [*board_commands(kit.name, kit.size, build, kit.folder), *board_notes(kit.name)]:
         say(f"  {line}")

@@ -51,7 +51,7 @@ def command(
     """Run every stage, from weights to the report; stages that are up to date are left out."""
     from shlex import quote
 
-    from nnie_pipeline.bringup.commands import board_commands
+    from nnie_pipeline.bringup.commands import board_commands, board_notes
     from nnie_pipeline.chips.chip import find_chip
     from nnie_pipeline.cli import translate
     from nnie_pipeline.cli.common import existing_file, fail, names_of
@@ -123,8 +123,9 @@ def command(
     tell(f"         or, without nnie there, copy {folder / 'mapper'} to it and run inside:")
     for line in mapper_commands(folder / "mapper", spec.name, chip):
         tell(f"         {line}")
+    tell(f"         and copy the .wk files back into {folder / 'mapper'}")
     tell(f"board:   nnie bringup {quote(str(folder))}")
-    for line in board_commands(spec.name, chosen, folder):
+    for line in [*board_commands(spec.name, chosen, folder), *board_notes(spec.name)]:
         tell(f"         {line}")
     if found.failed:
         fail(f"{spec.name} is not ready for the board; see the reasons above and the report", 1)
