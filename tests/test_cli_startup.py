@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from nnie_pipeline.cli import _COMMANDS
+from nnie_pipeline.cli import COMMANDS
 
 HEAVY = {
     "cv2", "google.protobuf", "jinja2", "llvmlite", "numba", "onnx", "onnxruntime", "onnxslim",
@@ -51,12 +52,19 @@ def loaded(*arguments: str, status: int = 0) -> set[str]:
 def of_the_house(modules: set[str]) -> set[str]:
     start = "nnie_pipeline.cli."
     names = {x.removeprefix(start) for x in modules if x.startswith(start)}
-    return names & set(_COMMANDS)
+    return names & set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_lists_what_a_subcommand_says_of_itself(name: str) -> None:
+    said = importlib.import_module(f"nnie_pipeline.cli.{name}").command.__doc__
+    assert COMMANDS[name] == said.splitlines()[0]
 
 
 def test_help_loads_nothing_but_typer() -> None:
     modules = loaded("--help")
     assert "typer" in modules
+    assert not of_the_house(modules)
     assert not modules & (HEAVY | {"numpy", "pydantic", "rich.console", "rich.table"})
 
 
