@@ -20,6 +20,7 @@ from tests.bench import (
     networks,
     quantiser,
     sizes,
+    startup,
     whole_run,
 )
 
@@ -31,6 +32,7 @@ def main() -> None:
     rows: list[Row] = []
     # Child processes first: the peak of memory is that of the largest child.
     rows += whole_run.measure()
+    rows += startup.measure()
     for bits in (8, 16):
         try:
             rows.append({**quantiser.measure(bits), "least_ratio": 15.0})

@@ -1,0 +1,72 @@
+"""What a command line takes until it shows something, beside the libraries it is built on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+Row = dict[str, str | int | float]
+_RUNS = 7
+_LIMIT_S = 0.4
+_COMMAND = (sys.executable, "-m", "nnie_pipeline")
+_TABLE_END = "└"
+_LIBRARIES = "import typer, rich.console, rich.table"
+
+
+def measure() -> list[Row]:
+    """`nnie --help` and `nnie wk`: processor time of the fastest of some runs.
+
+    That of a busy machine is near that of a quiet one, where it is the time that a user waits.
+    """
+    rows = [_row("nnie --help (CPU)", ("--help",), None, "import typer")]
+    data = os.environ.get("NNIE_TEST_DATA")
+    if not data:
+        sys.stdout.write("left out: nnie wk needs NNIE_TEST_DATA\n")
+        return rows
+    file = str(Path(data) / "models" / "retinaface_mnet025" / "mnet_640_inst.wk")
+    rows.append(_row("nnie wk of 2.9 MB, header (CPU)", ("wk", file), _TABLE_END, _LIBRARIES))
+    (whole,) = _best([((*_COMMAND, "wk", file), None)])
+    rows.append({"name": "the same to its end, all decoded (CPU)", "ours_s": whole})
+    return rows
+
+
+def _row(name: str, arguments: tuple[str, ...], until: str | None, peer: str) -> Row:
+    theirs = (sys.executable, "-c", peer)
+    ours_s, peer_s = _best([((*_COMMAND, *arguments), until), (theirs, None)])
+    return {
+        "name": name,
+        "peer": f"python -c '{peer}'",
+        "ours_s": ours_s,
+        "limit_s": _LIMIT_S,
+        "peer_s": peer_s,
+        "times_the_peer": ours_s / peer_s,
+        "limit_times": 3.0,
+    }
+
+
+def _best(commands: Sequence[tuple[Sequence[str], str | None]]) -> list[float]:
+    """The fastest of some runs of each, taken in turns so that all see the same machine."""
+    seconds: list[list[float]] = [[] for _ in commands]
+    for _ in range(_RUNS):
+        for (command, until), found in zip(commands, seconds, strict=True):
+            found.append(_processor_time(command, until))
+    return [min(x) for x in seconds]
+
+
+def _processor_time(command: Sequence[str], until: str | None) -> float:
+    """Seconds of a process up to its end, or up to a line that begins with `until`."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if until is not None and line.startswith(until):
+                process.kill()
+                break
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, -signal.SIGKILL if until else 0):
+        raise RuntimeError(f"{command} ended with {process.returncode}")
+    return used.ru_utime + used.ru_stime
