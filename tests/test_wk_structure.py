@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nnie_pipeline.caffe.caffe_pb2 import EltwiseParameter
 from nnie_pipeline.caffe.net import Layer, Net
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.rewrite import merge_batch_norm
@@ -150,7 +151,7 @@ def test_what_stays_open_is_said(shared: Path, bits: int) -> None:
         return prove(compiled(shared, bits), net)
 
     def product(net: Net) -> None:
-        net.find("plus1").params.eltwise_param.operation = 0
+        net.find("plus1").params.eltwise_param.operation = EltwiseParameter.PROD
 
     def leaky(net: Net) -> None:
         net.find("mobilenet0_relu5").params.relu_param.negative_slope = 0.1
@@ -195,16 +196,16 @@ def test_instructions_tell_relu_and_z_of_every_convolution(shared: Path, bits: i
                 value = makers[value].bottoms[0]
             active.add(makers[value].name)
     step = {8: 8, 16: 1}[bits]
-    for layer in prove(model, net).layers:
-        for number in range(*model.layers[layer.number].records):
+    for found in prove(model, net).layers:
+        for number in range(*model.layers[found.number].records):
             program, row = model.programs[number], model.records[number]
             assert program is not None
-            assert program.relu == (layer.name in active)
+            assert program.relu == (found.name in active)
             assert program.output == row.offset
             assert program.z_out == (0 if row.z is None else row.z * step)
             if program.inputs:
-                assert layer.z_in is not None
-                assert program.z_in == (layer.z_in * step,)
+                assert found.z_in is not None
+                assert program.z_in == (found.z_in * step,)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
