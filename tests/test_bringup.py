@@ -15,6 +15,10 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from nnie_pipeline.bringup.golden import Goldens
+from nnie_pipeline.caffe.files import read_net
+from nnie_pipeline.errors import InputError
+from nnie_pipeline.quant.ranges import Ranges
 from tests.builds import Build, Cli, Ran, hashes, nnie, pictures
 from tests.conftest import missing
 from tests.fake_mapper import ROOT, install
@@ -280,6 +284,39 @@ def test_a_network_without_a_head(tiny: Path, cli: Cli) -> None:
     assert "nnie_decoder" not in (folder / "bringup" / "CHECKLIST.en.md").read_text("utf-8")
     again = cli("bringup", folder)
     assert again.status == 0, again
+
+
+TWO_INPUTS = """
+input: "left" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }
+input: "right" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }
+layer { name: "sum" type: "Eltwise" bottom: "left" bottom: "right" top: "sum" }
+"""
+
+ON_CPU = """
+input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }
+layer { name: "own" type: "Custom" bottom: "data" top: "own"
+        custom_param { shape { dim: 1 dim: 2 dim: 3 dim: 4 } } }
+"""
+
+BATCH = """
+input: "data" input_shape { dim: 2 dim: 3 dim: 8 dim: 8 }
+layer { name: "act" type: "ReLU" bottom: "data" top: "act" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TWO_INPUTS, "the network has 2 inputs; the kit is made for networks of one"),
+        (ON_CPU, "layer own runs on the CPU of the board; the kit is made for networks that run"),
+        (BATCH, "N has to be 1"),
+    ],
+)
+def test_networks_that_the_kit_is_not_made_for(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "net.prototxt").write_text(text, encoding="ascii")
+    net = read_net(tmp_path / "net.prototxt")
+    with pytest.raises(InputError, match=said):
+        Goldens(net, Ranges({8: {}, 16: {}}, 1))
 
 
 GRAY = """

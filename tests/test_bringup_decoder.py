@@ -296,17 +296,20 @@ int main(void)
 """
 
 
-def test_the_header_says_what_the_network_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiler", [GCC, CXX])
+def test_the_header_says_what_the_network_is(tmp_path: Path, compiler: Sequence[str]) -> None:
     """A network without a head, with names that C would misread."""
     nodes = (
         Node(0, 'a"b\\n??/', ("x",), (8, 5, 7)),
         Node(1, "vector", ("y",), (10,)),
         Node(2, "rows", ("z",), (6, 4)),
+        Node(3, "int", ("class",), (1, 3, 5)),
+        Node(4, "人脸%d", ("*/",), (2, 1, 1)),
     )
     network = Network("net*/", "in", INPUT, (30, 50), nodes)
     (tmp_path / "nnie_model.h").write_text(header(network, None, None), encoding="ascii")
     (tmp_path / "main.c").write_text(PRINT_HEADER, encoding="ascii")
-    run(tmp_path, *GCC, "main.c", "-o", "main")
+    run(tmp_path, *compiler, "main.c", "-o", "main")
     assert run(tmp_path, "./main").splitlines() == [
         "net*/",
         "in",
@@ -316,7 +319,64 @@ def test_the_header_says_what_the_network_is(tmp_path: Path) -> None:
         'a"b\\n??/ 8 5 7 280 32 32',
         "vector 1 1 10 10 48 64",
         "rows 1 6 4 24 16 32",
+        "int 1 3 5 15 32 32",
+        "人脸%d 2 1 1 2 16 32",
     ]
+
+
+PRINT_HEAD = r"""
+#include <stdio.h>
+#include "nnie_model.h"
+int main(void)
+{
+    printf("%g %g %d %d\n", NNIE_SCORE, NNIE_NMS, NNIE_CLASSES, NNIE_LANDMARKS);
+    for (int i = 0; i < NNIE_LEVELS; i++)
+        printf("%d:%dx%dx%d ", nnie_stride[i], nnie_rows[i], nnie_columns[i], nnie_anchors[i]);
+    printf("\n");
+    for (int i = 0; i < NNIE_LEVELS; i++)
+        printf("%d%s ", nnie_box.node[i], nnie_box.by_anchor[i] ? " rows" : "");
+    printf("\n");
+#ifdef NNIE_MOST_ANCHORS
+    for (int i = 0; i < NNIE_LEVELS; i++)
+        for (int k = 0; k < nnie_anchors[i]; k++)
+            printf("%g ", nnie_sides[i][k]);
+    printf("\n");
+#endif
+#ifdef NNIE_VARIANCE_SIDE
+    printf("%g %g\n", NNIE_VARIANCE_CENTRE, NNIE_VARIANCE_SIDE);
+#endif
+#ifdef NNIE_LOGITS
+    printf("%d\n", NNIE_LOGITS);
+#endif
+    return 0;
+}
+"""
+
+HEADS = {
+    # of the spec: thresholds, classes, landmarks; strides, maps, anchors; sides, variances, logits
+    "retinaface": ["0.5 0.4 1 5", "8:8x12x2 16:4x6x2 32:2x3x2 ", "8 7 6 ",
+                   "16 32 64 128 256 512 ", "0.1 0.2"],
+    "ultraface-slim": ["0.7 0.3 1 0", "8:8x12x3 16:4x6x2 32:2x3x2 64:1x2x3 ", "3 2 1 0 ",
+                       "10 16 24 32 48 64 96 128 192 256 ", "0.1 0.2"],
+    "scrfd": ["0.5 0.4 1 5", "8:8x12x2 16:4x6x2 32:2x3x2 ", "5 4 3 ", "1"],
+    "yolox-nano": ["0.3 0.45 80 0", "8:8x12x1 16:4x6x1 32:2x3x1 ", "8 7 6 "],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("compiler", [GCC, CXX])
+@pytest.mark.parametrize("name", HEADS)
+def test_the_header_says_what_the_head_is(
+    tmp_path: Path, name: str, compiler: Sequence[str]
+) -> None:
+    size = (64, 96)
+    _, found = spec_head(name)
+    nodes, order = nodes_of(noise(found, size, 7, rows=False), turned=True)
+    network = Network(name, "data", INPUT, size, tuple(nodes))
+    layout = layout_of(found, nodes, order, size)
+    (tmp_path / "nnie_model.h").write_text(header(network, found, layout), encoding="ascii")
+    (tmp_path / "main.c").write_text(PRINT_HEAD, encoding="ascii")
+    run(tmp_path, *compiler, "main.c", "-o", "main")
+    assert run(tmp_path, "./main").splitlines() == HEADS[name]
 
 
 def test_words_outside_ascii_stay_what_they_are(tmp_path: Path) -> None:
