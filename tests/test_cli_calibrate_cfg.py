@@ -104,6 +104,22 @@ def test_a_choice_of_a_list_with_yuv_files(work: Path) -> None:
     assert record["yuv"] == {"matrix": "bt709", "range": "limited"}
 
 
+def test_the_geometry_of_a_file_that_says_none(work: Path) -> None:
+    """A bare file's input is assumed; the options say what holds on the board."""
+    conv_net = header(1, 3, 64, 96) + conv("y", "data", 4, 3)
+    save(work, conv_net, random_net(conv_net)[1])
+    words = ("calibrate", "net.prototxt", "--size", "64x96", "--images", "[mine]", "--out", "s")
+    done = nnie(work, *words, "--geometry", "letterbox", "--anchor", "centre", "--fill", "114")
+    assert done.returncode == 0, done
+    assert "at 64x96, letterbox centre, fill 114, 114, 114 (BGR)" in done.stdout
+    assert "takes its place" not in done.stdout
+    first = cv2.imread(str(next((work / "s" / "pictures").iterdir())))
+    shown = {tuple(first[0, 0].tolist()), tuple(first[-1, -1].tolist())}
+    assert shown == {(114, 114, 114)}
+    done = nnie(work, *words, "--geometry", "stretch")
+    assert "at 64x96, stretch: s" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -227,6 +227,15 @@ def test_yuv_is_written_and_needs_an_even_size(tmp_path: Path, net: tuple[Path, 
     cfg = read_cfg((out / "y_inst_8bit.cfg").read_text())
     assert (cfg.get("image_type"), cfg.get("norm_type"), cfg.get("RGB_order")) == ("3", "5", "RGB")
     assert "YUV420SP, V before U" in (out / "README.txt").read_text()
+    # A set with YVU420SP files says itself what the board feeds.
+    record = tmp_path / "calibration" / "calibration.json"
+    text = record.read_text()
+    assert '"yuv": null' in text
+    record.write_text(text.replace('"yuv": null', '"yuv": {"matrix": "bt601", "range": "full"}'))
+    for asked, kind in ((None, "3"), (1, "1")):
+        write_mapper_folder(*net, tmp_path / "calibration", out, "y", image_type=asked)
+        cfg = read_cfg((out / "y_inst_8bit.cfg").read_text())
+        assert cfg.get("image_type") == kind
     with pytest.raises(InputError, match="image_type 0: pictures are 1"):
         write_mapper_folder(*net, calibrated(tmp_path), out, "y", image_type=0)
 

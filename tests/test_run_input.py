@@ -218,6 +218,87 @@ def test_a_choice_of_a_video(tmp_path: Path, cli: Cli, monkeypatch: pytest.Monke
     assert "everything is up to date" not in again.out
 
 
+def test_geometry_and_yuv_go_all_the_way(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Into the spec's copy, the set, the cfg files and the kit; what the spec said is named."""
+    two_convolutions(tmp_path / "tiny.onnx")
+    pictures(tmp_path / "pics")
+    spec_of(tmp_path)
+    options = ("--geometry", "letterbox", "--anchor", "centre", "--fill", "9,8,7", "--yuv", "bt709",
+               "--range", "limited")  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    words = ("run", "mine.yaml", "--size", "32x48", "--images", "pics", "--build", "build")
+    ran = cli(*words, *options)
+    assert ran.status == 0, ran
+    assert "the spec says geometry stretch, --geometry letterbox takes its place" in ran.out
+    assert "YVU420SP by bt709, limited range (off by " in ran.out
+    build = tmp_path / "build/mine-32x48"
+    stored = json.loads((build / "convert/spec.json").read_text())["input"]
+    assert (stored["geometry"], stored["anchor"], stored["fill"]) == (
+        "letterbox",
+        "centre",
+        [9, 8, 7],
+    )
+    record = read_set(build / "calibration")
+    assert (record.input.geometry, record.input.fill) == ("letterbox", (9, 8, 7))
+    cfg = read_cfg((build / "mapper/mine_inst_8bit.cfg").read_text())
+    assert [x["image_type"] for x in cfg.inputs()] == ["3"]
+    assert "everything is up to date" in cli(*words, *options).out
+    kit = cli("bringup", str(build), "--count", "1")
+    assert kit.status == 0, kit
+    inputs = sorted((build / "bringup/inputs").iterdir())
+    assert [x.suffix for x in inputs] == [".yuv", ".yuv"]
+    assert {x.stat().st_size for x in inputs} == {32 * 48 * 3 // 2}
+    # The set's own files have rows of 16 bytes, of which 48 is a multiple.
+    last = next(x for x in inputs if x.stem != "probe")
+    assert last.read_bytes() == (build / "calibration/raw" / last.name).read_bytes()
+    about = json.loads((build / "bringup/kit.json").read_text())
+    assert {"u-first", "bt601-full", "bt601-limited", "bt709-full"} < set(
+        about["readings"]["others"]
+    )
+    header = (build / "bringup/nnie_model.h").read_text()
+    assert '#define NNIE_INPUT_ORDER "YVU420SP"' in header
+    assert f"#define NNIE_INPUT_BYTES {32 * 48 * 3 // 2}" in header
+    for language in ("en", "zh-CN"):
+        text = (build / f"bringup/CHECKLIST.{language}.md").read_text()
+        assert "bt709, limited range" in text
+        assert "image_type 3" in text
+        assert "INTER_AREA" in text
+    plain = cli(*words)
+    assert plain.status == 0, plain
+    cfg = read_cfg((build / "mapper/mine_inst_8bit.cfg").read_text())
+    assert [x["image_type"] for x in cfg.inputs()] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--geometry", "round"), "--geometry round: should be 'letterbox', 'stretch' or 'crop'"),
+        (("--anchor", "left"), "--anchor left: should be 'top-left' or 'centre'"),
+        (("--geometry", "crop", "--fill", "1"), "--fill says nothing with the geometry crop"),
+        (("--anchor", "centre"), "--anchor says nothing with the geometry stretch"),
+        (("--geometry", "letterbox", "--fill", "1,2"), "--fill 1,2: should be one number, or 3"),
+        (("--geometry", "letterbox", "--fill", "256"), "--fill 256: should be less than or equal"),
+        (("--geometry", "letterbox", "--fill", "x"), "--fill 'x' holds what is no number"),
+        (("--yuv", "bt2020"), "write --yuv bt601 or bt709"),
+        (("--yuv", "bt601", "--size", "33x32"), "size 33x32: YVU420SP has one V and U"),
+    ],
+    ids=lambda x: " ".join(x) if isinstance(x, tuple) else "",
+)
+def test_geometry_and_yuv_that_cannot_be(
+    tmp_path: Path, cli: Cli, options: tuple[str, ...], said: str
+) -> None:
+    two_convolutions(tmp_path / "tiny.onnx")
+    spec_of(tmp_path)
+    size = () if "--size" in options else ("--size", "32")
+    words = ("run", str(tmp_path / "mine.yaml"), *size, "--build", str(tmp_path / "b"), *options)
+    ran = cli(*words)
+    assert ran.status == 2, ran
+    assert said in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
 def test_pictures_that_cannot_be_read_are_left_out(
     tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,13 @@ READINGS = {
     "compile again",
     "both": "channels and means are exchanged: turn the lines of mean.txt and [RGB_order] over "
     "and compile again",
+    "u-first": "the board reads U before V: exchange them in what is fed",
+    **{
+        matrix + "-" + span: "the chip turns YUV back by " + matrix + ", " + span + " range: make "
+        "the kit again with --yuv " + matrix + " --range " + span
+        for matrix in ("bt601", "bt709")
+        for span in ("full", "limited")
+    },
 }
 
 

@@ -27,7 +27,7 @@ def checklist(language: str, network: Network, chip: Chip, probe: str | None, de
         autoescape=False,  # Markdown; names are of letters, digits, - _ . only
     )
     spec, (height, width) = network.input, network.size
-    gray = spec.colour == "GRAY"
+    gray, yuv = spec.colour == "GRAY", network.yuv
     return environment.get_template(f"CHECKLIST.{language}.md.j2").render(
         name=network.name,
         height=height,
@@ -35,9 +35,10 @@ def checklist(language: str, network: Network, chip: Chip, probe: str | None, de
         chip=chip.name,
         nnie=chip.nnie,
         mapper=chip.mapper,
+        yuv=None if yuv is None else f"{yuv.matrix}, {yuv.range} range",
         planes="one gray plane" if gray else "planes B, then G, then R",
         planes_zh="一个灰度平面" if gray else "依次为 B、G、R 三个平面",
-        bytes=spec.channels * height * width,
+        bytes=network.input_bytes,
         stride_16=aligned(width, 16),
         stride_32=aligned(width, 32),
         equal=", ".join(f"`{x}`" for x in _equal(network.nodes)),

@@ -9,6 +9,7 @@ from nnie_pipeline.bringup.layout import Layout
 from nnie_pipeline.bringup.nodes import ALIGNMENTS, Node, aligned
 from nnie_pipeline.bringup.words import FACTOR
 from nnie_pipeline.calibration.network_input import InputSpec
+from nnie_pipeline.calibration.yuv import YuvForm
 from nnie_pipeline.heads.embedding import Embedding
 from nnie_pipeline.heads.registry import Head
 from nnie_pipeline.heads.retinaface import RetinaFace
@@ -24,7 +25,7 @@ _LARGEST_PLAIN = 126
 @dataclass(frozen=True)
 class Network:
     """A network as the header tells of it: `input` is how the compiled network takes pixels,
-    `input_name` its input node, `size` (height, width).
+    `input_name` its input node, `size` (height, width); `yuv` how the board feeds YVU420SP, if so.
     """  # fmt: skip
 
     name: str
@@ -32,6 +33,13 @@ class Network:
     input: InputSpec
     size: tuple[int, int]
     nodes: tuple[Node, ...]
+    yuv: YuvForm | None = None
+
+    @property
+    def input_bytes(self) -> int:
+        """Of one picture without padding."""
+        pixels = self.size[0] * self.size[1]
+        return self.input.channels * pixels if self.yuv is None else pixels * 3 // 2
 
 
 def header(network: Network, head: Head | None, layout: Layout | None) -> str:
@@ -67,20 +75,27 @@ def _input(network: Network) -> list[str]:
     height, width = network.size
     spec = network.input
     gray = spec.colour == "GRAY"
-    order = "one gray plane" if gray else "planes B, then G, then R"
+    order = "U8, one gray plane" if gray else "U8, planes B, then G, then R"
+    if network.yuv is not None:
+        order = (
+            f"YVU420SP ({network.yuv.matrix}, {network.yuv.range} range), the rows of Y, then of V "
+            "and U in turn"
+        )
+    kind = "YVU420SP" if network.yuv is not None else "GRAY" if gray else "BGR"
     return [
-        "/* Input: U8, " + order + ", rows of NNIE_INPUT_WIDTH bytes. A file of the kit holds the",
+        "/* Input: " + order + ", rows of NNIE_INPUT_WIDTH bytes. A file of the kit holds the",
         "   rows without padding; a blob has u32Stride bytes from row to row, and its address is",
         "   aligned likewise: 16 bytes on DDR3, 32 on DDR4. */",
         f"#define NNIE_INPUT_NAME {text(network.input_name)}",
         f"#define NNIE_INPUT_CHANNELS {spec.channels}",
         f"#define NNIE_INPUT_HEIGHT {height}",
         f"#define NNIE_INPUT_WIDTH {width}",
-        f"#define NNIE_INPUT_BYTES {spec.channels * height * width}",
+        f"#define NNIE_INPUT_BYTES {network.input_bytes}",
         *(f"#define NNIE_INPUT_STRIDE_{x} {aligned(width, x)}" for x in ALIGNMENTS),
-        f"#define NNIE_INPUT_ORDER {text('GRAY' if gray else 'BGR')}",
+        f"#define NNIE_INPUT_ORDER {text(kind)}",
         "",
-        "/* How a picture is laid onto the input: " + _geometry(spec) + ". */",
+        "/* How a picture is laid onto the input: " + _geometry(spec) + ".",
+        "   Resized by OpenCV's INTER_AREA where no side grows, else by INTER_LINEAR. */",
         f"#define NNIE_GEOMETRY {text(spec.geometry)}",
         f"#define NNIE_ANCHOR {text(spec.anchor)}",
         _array("int", "nnie_fill", map(str, spec.fill)),

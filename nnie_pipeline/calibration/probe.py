@@ -120,7 +120,7 @@ def _said(spec: InputSpec, form: YuvForm | None) -> list[tuple[str, str, str]]:
     if form is not None:
         said = [
             (
-                f"YVU420SP by {x.matrix}, {x.range} range",
+                x.said,
                 MEANS[0],
                 EXPECTED if x == form else _name(x),
             )
@@ -128,8 +128,7 @@ def _said(spec: InputSpec, form: YuvForm | None) -> list[tuple[str, str, str]]:
         ]
         said.append((f"U before V, by {form.matrix}, {form.range} range", MEANS[0], "u-first"))
         if spec.mean[0] != spec.mean[-1]:
-            own = f"YVU420SP by {form.matrix}, {form.range} range"
-            said.append((own, MEANS[1], "means-reversed"))
+            said.append((form.said, MEANS[1], "means-reversed"))
         return said
     # By the older reading planes fed as B, G, R to a cfg that says RGB stay as they are.
     turned = (EXPECTED, "means-reversed") if spec.colour != "RGB" else ("swapped", "both")

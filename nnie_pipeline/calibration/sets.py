@@ -39,7 +39,7 @@ from nnie_pipeline.calibration.pictures import (
 from nnie_pipeline.calibration.probe import FOLDER as PROBE
 from nnie_pipeline.calibration.probe import write_probe
 from nnie_pipeline.calibration.stored import RawForm, Stored, encoded, keep_freed_memory, store
-from nnie_pipeline.calibration.yuv import RoundTrip, YuvForm, check_even
+from nnie_pipeline.calibration.yuv import RoundTrip, YuvForm, check_yuv
 from nnie_pipeline.errors import InputError
 
 RECORD = "calibration.json"
@@ -263,10 +263,8 @@ def _check_form(form: RawForm, spec: InputSpec, size: tuple[int, int]) -> None:
             f"--align {form.align}: rows are multiples of {', '.join(map(str, _ALIGNMENTS))} bytes "
             "(16 with DDR3, 32 with DDR4; 1: not filled)"
         )
-    if form.yuv is not None and spec.colour == "GRAY":
-        raise InputError("a gray network reads U8 planes of one channel; leave --yuv out")
     if form.yuv is not None:
-        check_even(size)
+        check_yuv(spec.colour, size)
 
 
 def _require_own(folder: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnie_pipeline.calibration.geometry import Picture
-from nnie_pipeline.calibration.network_input import filled
+from nnie_pipeline.calibration.network_input import Colour, filled
 from nnie_pipeline.errors import InputError
 
 Matrix = Literal["bt601", "bt709"]
@@ -38,6 +38,11 @@ class YuvForm:
 
     matrix: Matrix = "bt601"
     range: Range = "full"
+
+    @property
+    def said(self) -> str:
+        """The form in words."""
+        return f"YVU420SP by {self.matrix}, {self.range} range"
 
 
 FORMS = tuple(YuvForm(x, y) for x, y in itertools.product(get_args(Matrix), get_args(Range)))
@@ -66,12 +71,14 @@ def yuv_form(matrix: str, value_range: str) -> YuvForm:
     )
 
 
-def check_even(size: tuple[int, int]) -> None:
-    """Refuse a size (height, width) that YVU420SP cannot have.
+def check_yuv(colour: Colour, size: tuple[int, int]) -> None:
+    """Refuse a network's colours or size (height, width) that YVU420SP cannot have.
 
     Raises:
-        InputError: an odd height or width.
+        InputError: a gray network, or an odd height or width.
     """
+    if colour == "GRAY":
+        raise InputError("a gray network reads U8 planes of one channel; leave --yuv out")
     if size[0] % 2 or size[1] % 2:
         raise InputError(
             f"size {size[0]}x{size[1]}: YVU420SP has one V and U for 2x2 pixels; use an even size"
@@ -81,13 +88,9 @@ def check_even(size: tuple[int, int]) -> None:
 def to_yvu(pixels: Picture, form: YuvForm) -> tuple[Picture, Picture]:
     """Y (H, W) and VU (H / 2, W / 2, 2) of a picture (H, W, 3) in B, G, R.
 
-    V and U are those of the mean of 2x2 pixels.
-
-    Raises:
-        InputError: an odd height or width.
+    V and U are those of the mean of 2x2 pixels; height and width are even.
     """
     height, width = pixels.shape[:2]
-    check_even((height, width))
     rows = _matrix(form)
     luma = cv2.transform(pixels, rows[:1])
     half = cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
@@ -105,11 +108,7 @@ def to_bgr(luma: Picture, chroma: Picture, form: YuvForm) -> Picture:
 
 
 def as_fed(pixels: Picture, form: YuvForm) -> Picture:
-    """What is left of a picture (H, W, 3) in B, G, R on its way through YVU420SP.
-
-    Raises:
-        InputError: as `to_yvu`.
-    """
+    """What is left of a picture (H, W, 3) in B, G, R on its way through YVU420SP."""
     return to_bgr(*to_yvu(pixels, form), form)
 
 

@@ -38,11 +38,20 @@ def command(
         str | None, typer.Option(help="what rewriting left of the mean (0: it is in the network)")
     ] = None,
     scale: Annotated[str | None, typer.Option(help="what it left of the scale")] = None,
+    geometry: Annotated[
+        str | None, typer.Option(help="in place of the spec's: letterbox, stretch or crop")
+    ] = None,
+    anchor: Annotated[
+        str | None, typer.Option(help="of letterbox and crop: top-left or centre")
+    ] = None,
+    fill: Annotated[
+        str | None, typer.Option(help="of letterbox: 114, or a number a channel: 104,117,123")
+    ] = None,
     yuv: Annotated[
-        str | None, typer.Option(help="write YVU420SP files too: bt601 or bt709")
+        str | None, typer.Option(help="the board feeds YVU420SP: by bt601 or bt709")
     ] = None,
     value_range: Annotated[
-        str, typer.Option("--range", help="of the YUV files: full or limited")
+        str, typer.Option("--range", help="of YVU420SP: full or limited")
     ] = "full",
     align: Annotated[
         int, typer.Option(help="fill rows of raw files to so many bytes: 1, 16, 32 to 256")
@@ -60,8 +69,8 @@ def command(
     from nnie_pipeline.cli.progress import progress_bar
     from nnie_pipeline.zoo.spec import load_spec
 
-    spec = load_spec(model)
     say = partial(console().print, markup=False)
+    spec = translate.laid_out(load_spec(model), geometry, anchor, fill, say)
     chosen = translate.size_of(spec, size, None, say)
     form = RawForm(align, None if yuv is None else yuv_form(yuv, value_range))
     wanted = _left(translate.input_spec(spec), mean, scale)
@@ -112,7 +121,7 @@ def set_lines(result: CalibrationSet, out: Path) -> list[str]:
         )
     if result.yuv is not None and result.yuv_error is not None:
         lines.append(
-            f"YVU420SP by {result.yuv.matrix}, {result.yuv.range} range; back to B, G, R it is off "
+            f"{result.yuv.said}; back to B, G, R it is off "
             f"by {result.yuv_error.mean:.2f} of 255 in the mean, {result.yuv_error.largest} at most"
         )
     if source.colour != "GRAY" and len(set(source.mean)) > 1:

@@ -33,8 +33,12 @@ def command(
     name: Annotated[str | None, typer.Option(help="name of the files, ASCII")] = None,
     chip: Annotated[str | None, typer.Option(help="the chip, which names the mapper")] = None,
     image_type: Annotated[
-        int, typer.Option(help="what the board feeds: 1 U8 planes, 3 YUV420SP, 5 YUV422SP")
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="what the board feeds: 1 U8 planes, 3 YUV420SP, 5 YUV422SP (default: 3 for a set "
+            "made with --yuv, else 1)"
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="OPTION=VALUE of the cfg files, repeatable: batch_num=16"),

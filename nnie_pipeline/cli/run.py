@@ -43,6 +43,21 @@ def command(
     skip: Annotated[
         list[str] | None, typer.Option(help="a pass of nnie rewrite to leave out; repeatable")
     ] = None,
+    geometry: Annotated[
+        str | None, typer.Option(help="in place of the spec's: letterbox, stretch or crop")
+    ] = None,
+    anchor: Annotated[
+        str | None, typer.Option(help="of letterbox and crop: top-left or centre")
+    ] = None,
+    fill: Annotated[
+        str | None, typer.Option(help="of letterbox: 114, or a number a channel: 104,117,123")
+    ] = None,
+    yuv: Annotated[
+        str | None, typer.Option(help="the board feeds YVU420SP: by bt601 or bt709")
+    ] = None,
+    value_range: Annotated[
+        str, typer.Option("--range", help="of YVU420SP: full or limited")
+    ] = "full",
     mean_in_network: Annotated[
         bool, typer.Option("--mean-in-network", help="norm_type 0: mean and scale in the network")
     ] = False,
@@ -52,6 +67,7 @@ def command(
     from shlex import quote
 
     from nnie_pipeline.bringup.commands import board_commands, board_notes
+    from nnie_pipeline.calibration.yuv import check_yuv, yuv_form
     from nnie_pipeline.chips.chip import find_chip
     from nnie_pipeline.cli import translate
     from nnie_pipeline.cli.common import existing_file, fail, names_of
@@ -79,11 +95,15 @@ def command(
     check_language(lang)
     passes = tuple(dict.fromkeys(skip or ()))
     check_passes(passes)
+    form = None if yuv is None else yuv_form(yuv, value_range)
     if weights is not None:
         existing_file(weights, "weights")
     say = console()
     tell = partial(say.print, markup=False)
+    spec = translate.laid_out(spec, geometry, anchor, fill, tell)
     chosen = translate.size_of(spec, size, weights, tell)
+    if form is not None:
+        check_yuv(spec.input.colour, chosen)
 
     if images is not None:
         from nnie_pipeline.calibration.sources import files_of
@@ -104,10 +124,12 @@ def command(
     tell(f"{spec.name} at {chosen[0]}x{chosen[1]} (height x width) in {folder}")
     if Path(model).suffix.lower() in {".onnx", ".prototxt"}:
         tell("input assumed: BGR, 0 to 255, no mean and no scale; a spec (.yaml) can say otherwise")
+        if geometry is None:
+            tell("geometry assumed: letterbox; --geometry, --anchor and --fill say otherwise")
     job = Job(
         spec, lambda: translate.input_spec(spec), chosen, folder, chip, weights, images,
         source, lambda: translate.head(spec), tell, progress_bar,
-        allow_gray, engine, passes, lang, mean_in_network, (count, every),
+        allow_gray, engine, passes, lang, mean_in_network, (count, every), form,
     )  # fmt: skip
     with stack:
         found, worked = run_all(job)

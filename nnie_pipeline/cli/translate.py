@@ -21,6 +21,52 @@ def input_spec(spec: Spec) -> InputSpec:
     return of_spec(spec)
 
 
+def laid_out(
+    spec: Spec,
+    geometry: str | None,
+    anchor: str | None,
+    fill: str | None,
+    say: Callable[[str], None],
+) -> Spec:
+    """`spec` with what the options --geometry, --anchor and --fill say.
+
+    Where the spec itself says something else, `say` is told.
+
+    Raises:
+        InputError: a word that is not known, or one that says nothing with this geometry.
+    """
+    from pydantic import ValidationError
+
+    from nnie_pipeline.cli.common import numbers_of
+    from nnie_pipeline.errors import InputError
+    from nnie_pipeline.zoo.spec import Input
+
+    asked = {"geometry": geometry, "anchor": anchor, "fill": numbers_of(fill, "--fill") or None}
+    given = {name: value for name, value in asked.items() if value is not None}
+    try:
+        laid = Input.model_validate({**spec.input.model_dump(), **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        said = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        raise InputError(f"--{name} {fill if name == 'fill' else given[name]}: {said}") from error
+    for option, useful in (("anchor", ("letterbox", "crop")), ("fill", ("letterbox",))):
+        if option in given and laid.geometry not in useful:
+            raise InputError(f"--{option} says nothing with the geometry {laid.geometry}")
+    for name in sorted(spec.input.model_fields_set & set(given)):
+        before, now = getattr(spec.input, name), getattr(laid, name)
+        if before != now:
+            say(
+                f"the spec says {name} {_words(before)}, --{name} {_words(now)} takes its place; "
+                "lay frames out like that on the board too"
+            )
+    return spec.model_copy(update={"input": laid})
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def head(spec: Spec) -> Head | None:
     """The decoder of the model's outputs; None if the spec names none.
 

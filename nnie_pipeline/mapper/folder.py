@@ -45,7 +45,7 @@ def write_mapper_folder(
     name: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     chip: str = DEFAULT_CHIP,
-    image_type: int = 1,
+    image_type: int | None = None,
     settings: Mapping[str, str] | None = None,
     runs: Sequence[Run] | None = None,
 ) -> MapperFolder:
@@ -64,7 +64,8 @@ def write_mapper_folder(
         name: What the files are called, ASCII; None takes the prototxt's.
         progress: Called with (done, all) after every picture.
         chip: The chip, which names the mapper and its options.
-        image_type: What the board feeds into picture inputs: 1 (U8 planes), 3 or 5 (YUV).
+        image_type: What the board feeds into picture inputs: 1 (U8 planes), 3 or 5 (YUV); None: 3
+            where the set has YVU420SP files, else 1.
         settings: More options of the cfg files; files that they name are copied.
         runs: What to write cfg files for; None: `RUNS`, and `MIXED_RUNS` where layers are marked.
 
@@ -83,7 +84,7 @@ def write_mapper_folder(
     target_chip = find_chip(chip)
     paths = [calibration] if isinstance(calibration, Path) else list(calibration)
     net = read_net(prototxt)
-    sources = _sources(prototxt, inputs_of(net), paths, image_type)
+    sources, kinds = _sources(prototxt, inputs_of(net), paths, image_type)
     common = _common(sources)
     marked = any(x.name.endswith(HP_MARKER) for x in net.layers)
     runs = (*RUNS, *(MIXED_RUNS if marked else ())) if runs is None else runs
@@ -96,14 +97,14 @@ def write_mapper_folder(
         _copy(caffemodel, target / f"{name}.caffemodel")
         prefixes = ["" if len(sources) == 1 else f"input{i + 1}/" for i in range(len(sources))]
         inputs = [
-            place_source(source, target, prefix, image_type, progress)
-            for source, prefix in zip(sources, prefixes, strict=True)
+            place_source(source, target, prefix, kind, progress)
+            for source, prefix, kind in zip(sources, prefixes, kinds, strict=True)
         ]
         given = _settings(settings or {}, target)
         for run in runs:
             text = _cfg_text(name, run, {**common, **given}, inputs, target_chip.nnie)
             (target / f"{name}_{run.kind}.cfg").write_text(text, encoding="ascii")
-        readme = _readme(name, sources, prefixes, made.commands, target_chip, image_type)
+        readme = _readme(name, sources, prefixes, made.commands, target_chip, kinds[0])
         (target / "README.txt").write_text(readme, encoding="ascii")
     for source, prefix in zip(sources, prefixes, strict=True):
         _drop_old_pictures(source, folder / prefix / "pictures")
@@ -111,27 +112,31 @@ def write_mapper_folder(
 
 
 def _sources(
-    prototxt: Path, wanted: Mapping[str, Shape], paths: Sequence[Path], image_type: int
-) -> list[Source]:
+    prototxt: Path, wanted: Mapping[str, Shape], paths: Sequence[Path], asked: int | None
+) -> tuple[list[Source], list[int]]:
+    """What feeds the inputs, and the image_type of each."""
     if len(wanted) != len(paths):
         raise InputError(
             f"{prototxt} has {len(wanted)} inputs ({', '.join(wanted)}); give --calibration once "
             "for each, in this order: a folder of nnie calibrate, or a text file of tensors"
         )
-    if image_type not in (1, 3, 5):
+    if asked not in (None, 1, 3, 5):
         raise InputError(
-            f"image_type {image_type}: pictures are 1 (U8), 3 (YUV420SP) or 5 (YUV422SP); inputs "
+            f"image_type {asked}: pictures are 1 (U8), 3 (YUV420SP) or 5 (YUV422SP); inputs "
             "of numbers (0) are given as text files of tensors"
         )
     sources = [open_source(x, *y) for x, y in zip(paths, wanted.items(), strict=True)]
+    kinds = []
     for source, (blob, shape) in zip(sources, wanted.items(), strict=True):
+        image_type = asked or (3 if source.record is not None and source.record.yuv else 1)
+        kinds.append(image_type)
         height, width = shape[2:] if source.record is not None else (0, 0)
         if image_type != 1 and (width % 2 or (image_type == 3 and height % 2)):
             raise InputError(
                 f"input {blob} is {height}x{width}: YUV420SP needs even height and width, "
                 "YUV422SP an even width (HiSVP API reference)"
             )
-    return sources
+    return sources, kinds
 
 
 def inputs_of(net: Net) -> dict[str, Shape]:

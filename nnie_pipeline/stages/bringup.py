@@ -33,7 +33,6 @@ from nnie_pipeline.calibration.geometry import Picture
 from nnie_pipeline.calibration.network_input import planar_bytes, stored_pixels, to_blob
 from nnie_pipeline.calibration.pictures import read_picture
 from nnie_pipeline.calibration.probe import EXPECTED, coloured, readings
-from nnie_pipeline.calibration.probe import EXPECTED, coloured, readings
 from nnie_pipeline.calibration.sets import CalibrationSet, read_set
 from nnie_pipeline.calibration.yuv import YuvForm, to_bgr, to_yvu, yvu_bytes
 from nnie_pipeline.chips.chip import find_chip
@@ -98,7 +97,9 @@ def write_kit(
     layout = None
     if head is not None and not isinstance(head, Embedding):
         layout = layout_of(head, nodes, built.order, built.size)
-    network = Network(spec.name, next(iter(built.net.inputs)), built.input, built.size, nodes, record.yuv)
+    network = Network(
+        spec.name, next(iter(built.net.inputs)), built.input, built.size, nodes, record.yuv
+    )
     inputs = _inputs(build / "calibration", record, count)
     with files.replaced_folder(folder) as target:
         (target / "inputs").mkdir()

@@ -18,6 +18,7 @@ from nnie_pipeline.zoo.spec import Spec
 if TYPE_CHECKING:
     from nnie_pipeline.calibration.network_input import InputSpec
     from nnie_pipeline.calibration.sources import Source
+    from nnie_pipeline.calibration.yuv import YuvForm
 
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 Say = Callable[[str], None]
@@ -30,7 +31,8 @@ class Job:
     `say` prints a line, `bar` shows a progress bar. What costs time to import or to fetch is
     a function, called when a stage needs it. `skip` names passes that are left out, `language`
     is the report's. With `mean_in_network` the cfg has no mean. `asked` is how many pictures to
-    choose (None: all) and every how many frames of a video.
+    choose (None: all) and every how many frames of a video; `yuv` is how the board feeds
+    YVU420SP, None: U8 planes.
     Stage results are files in `folder`.
     """
 
@@ -51,6 +53,7 @@ class Job:
     language: str = "en"
     mean_in_network: bool = False
     asked: tuple[int | None, int] = (None, 25)
+    yuv: YuvForm | None = None
 
     def path(self, *parts: str) -> Path:
         """A place in the build folder."""
@@ -102,6 +105,7 @@ def _run(job: Job, state: State, keep: Callable[[str], None]) -> bool:
         "convert": (job.spec.model_dump(mode="json"), job.size, _images_key(job), job.engine),
         "rewrite": (*job.skip, *(["mean in network"] if job.mean_in_network else [])),
         "check": (job.chip,),
+        "calibrate": () if job.yuv is None else (job.yuv.matrix, job.yuv.range),
         "report": (job.language,),
     }
     key = ""

@@ -15,6 +15,7 @@ from nnie_pipeline.caffe.templates import render
 from nnie_pipeline.calibration.network_input import InputSpec
 from nnie_pipeline.calibration.pictures import last_readable
 from nnie_pipeline.calibration.sets import load_input, load_inputs, read_set, write_set
+from nnie_pipeline.calibration.stored import RawForm
 from nnie_pipeline.chips.check import check_files
 from nnie_pipeline.compare.dumps import read_dump
 from nnie_pipeline.compare.layers import compare
@@ -175,11 +176,13 @@ def _calibrate(job: Job) -> str:
         result = write_set(
             found.pictures, _rewritten_input(job), job.size, job.path("calibration"),
             allow_gray=job.allow_gray, progress=progress, choice=found.choice,
-            dropped=found.dropped,
+            dropped=found.dropped, raw=RawForm(yuv=job.yuv),
         )  # fmt: skip
     for left_out in result.dropped:
         job.say(f"picture {left_out.source} is left out: {left_out.reason}")
     gray = f", {len(result.gray)} gray" if result.gray else ""
+    if result.yuv is not None and result.yuv_error is not None:
+        gray += f", {result.yuv.said} (off by {result.yuv_error.mean:.2f} of 255 in the mean)"
     return f"{len(result.pictures)} pictures, {result.input.geometry}, {result.input.colour}{gray}"
 
 
