@@ -248,6 +248,8 @@ def damaged(shared: Path, tmp_path: Path, bits: int, row: int, field: int, value
         (3, 1, "its height, channels and bytes a row make"),
         (4, 1, "its height, channels and bytes a row make"),
         (5, 16, "place"),
+        (6, 2, "of which only 0x1000101 are known"),
+        (6, 1, "the instructions of the row behind it say otherwise"),
         (7, 16, "bytes a row"),
         (9, 3000, "out of order"),
         (10, 1, "none begin"),

@@ -201,14 +201,16 @@ class Dealing:
         return False
 
     def _missing(self, value: str) -> str:
-        """Why `value` is not made yet."""
-        while True:
-            maker = next(x for x in self.all if value in x.tops)
-            lacking = [x for x in maker.layer.bottoms if x not in self.made]
+        """What has to be made first for `value`."""
+        makers = {x: y for y in self.all for x in y.tops}
+        what = f"input {value}"
+        while value in makers:
+            what = makers[value].said
+            lacking = [x for x in makers[value].layer.bottoms if x not in self.made]
             if not lacking:
                 break
-            value = lacking[0]
-        return f"comes before {maker.said}, which it needs in the network"
+            value, what = lacking[0], f"input {lacking[0]}"
+        return f"comes before {what}, which it needs in the network"
 
     def _ready(self, operation: Operation) -> bool:
         return all(x in self.made for x in operation.layer.bottoms)

@@ -8,6 +8,8 @@ mnet_640_inst.wk and mnet_mergebn_640L_inst.wk:
 * bytes of a row = width times bytes of an element, up to a multiple of 16; four channels side
   by side (flag) make it four times as wide; size = bytes of a row * height * channels;
 * rows lie in the temporary memory; an output of the network lies outside and has size 0;
+* no other flags are set; a row marked to be read from the chip stands before one that reads no
+  memory, and no other does;
 * ids and the places of instructions rise; instructions begin there;
 * the instructions write to the row's place, with its z; those of the rows that read it take the
   same z, or one a step beside it (so in one row of each file: a reader's z is its own).
@@ -25,7 +27,7 @@ import numpy.typing as npt
 
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.wk.memory import Memory
-from nnie_pipeline.wk.model import OUTPUT, PACKED, WkRecord
+from nnie_pipeline.wk.model import FROM_CHIP, OUTPUT, PACKED, WkRecord
 from nnie_pipeline.wk.programs import Program, Words, begins, read_programs
 
 Flags = npt.NDArray[np.bool_]
@@ -39,6 +41,7 @@ _STEPS = {1: 16, 2: 128}
 _FIXED_POINT = 4
 _OUTPUT_ROW = 45
 _ALIGNMENT = 16
+_FLAGS = FROM_CHIP | OUTPUT | PACKED
 
 
 def z_step(element: int) -> int:
@@ -79,6 +82,11 @@ def check_table(records: Sequence[WkRecord], temporary: int) -> None:
     Raises:
         InputError: a row breaks a rule that most rows follow.
     """
+    _check(
+        records,
+        np.array([x.flags & ~_FLAGS == 0 for x in records], np.bool_),
+        lambda x: f"has flags {x.flags:#x}, of which only {_FLAGS:#x} are known",
+    )
     _check(
         records,
         np.array([_stride(x) == x.stride for x in records], np.bool_),
@@ -127,6 +135,13 @@ def checked_programs(
                 f"{said(number, records[number])} has {what} {ours[number]}, its instructions "
                 f"{theirs[number]}"
             )
+    direct = [x is not None and x.relu is not None and not x.inputs for x in programs]
+    marked = np.array([x.flags & FROM_CHIP != 0 for x in records], np.bool_)
+    _check(
+        records,
+        marked == np.array([*direct[1:], False], np.bool_),
+        lambda x: f"has flags {x.flags:#x}, the instructions of the row behind it say otherwise",
+    )
     _check_readers(records, programs)
     return programs
 
