@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,24 +75,28 @@ def pair(layers: Sequence[WkLayer], predicted: Sequence[Predicted]) -> list[Pred
 
     Layers of one type, depth and number of cells are paired by their codes: first those that
     are equal, in the network's order, then the most equal ones; where less than half is equal,
-    the first whose result has the same size. None where nothing is left.
+    the first whose result has the same size. None where nothing is left. Where both sides have
+    the same sizes of results altogether, only layers of one size are paired.
     """
+    theirs: list[object] = [(_kind(x), x.height, x.width) for x in layers]
+    ours: list[object] = [(_kind_of(x), *x.shape) for x in predicted]
+    if Counter(theirs) != Counter(ours):
+        theirs, ours = [_kind(x) for x in layers], [_kind_of(x) for x in predicted]
     free: dict[object, list[Predicted]] = {}
-    for item in predicted:
-        free.setdefault(_kind_of(item), []).append(item)
     exact: dict[object, list[Predicted]] = {}
-    for item in predicted:
-        exact.setdefault((_kind_of(item), item.codes.tobytes()), []).append(item)
+    for kind, item in zip(ours, predicted, strict=True):
+        free.setdefault(kind, []).append(item)
+        exact.setdefault((kind, item.codes.tobytes()), []).append(item)
     result: list[Predicted | None] = []
-    for layer in layers:
-        same = exact.get((_kind(layer), layer.parameters.codes.tobytes()), [])
+    for kind, layer in zip(theirs, layers, strict=True):
+        same = exact.get((kind, layer.parameters.codes.tobytes()), [])
         found = same.pop(0) if same else None
         if found is not None:
-            rest = free[_kind(layer)]
+            rest = free[kind]
             del rest[next(i for i, x in enumerate(rest) if x is found)]
         result.append(found)
-    for number, layer in enumerate(layers):
-        candidates = free.get(_kind(layer), [])
+    for number, (kind, layer) in enumerate(zip(theirs, layers, strict=True)):
+        candidates = free.get(kind, [])
         if result[number] is None and candidates:
             codes = layer.parameters.codes.reshape(-1)[:_SAMPLE]
             equal = [int((x.codes.reshape(-1)[:_SAMPLE] == codes).sum()) for x in candidates]
@@ -137,7 +142,7 @@ def fit(model: WkModel, layer: WkLayer, predicted: Predicted) -> Fitted:
 def _possible_z(layer: WkLayer, predicted: Predicted) -> list[int]:
     """The z_in that the largest scale word allows, in 2^-42 and in 2^-31."""
     scale, factor = layer.parameters.scale, predicted.factor
-    usable = (scale != 0) & (factor != 0) & np.isfinite(predicted.z_w)
+    usable = (scale != 0) & (factor != 0) & np.isfinite(predicted.z_w) & np.isfinite(factor)
     usable &= np.sign(scale) == np.sign(factor)
     if not usable.any():
         return []
@@ -148,13 +153,21 @@ def _possible_z(layer: WkLayer, predicted: Predicted) -> list[int]:
     where = int(np.argmax(small)) if small.any() else int(np.argmax(size))
     ratio = float(size[where]) / abs(float(predicted.factor[where]))
     exact = steps * (np.log2(ratio) - 42) - float(predicted.z_w[where])
-    found = {int(np.floor(exact)), int(np.ceil(exact))}
+    found = {int(np.floor(exact)), int(np.ceil(exact)), _most_frequent(predicted, size, steps)}
     if size.max() >= _Q42_ONLY:
         top = int(np.argmax(size))
         ratio = float(size[top]) / abs(float(predicted.factor[top]))
         near = steps * (np.log2(ratio) - 42) - float(predicted.z_w[top])
         found |= {int(np.rint(near)), int(np.rint(near + 11 * steps))}
     return sorted(found)
+
+
+def _most_frequent(predicted: Predicted, size: npt.NDArray[np.int64], steps: int) -> int:
+    """The z_in that most words tell: those of channels with other weights may be wrong."""
+    use = size > 0
+    exact = np.log2(size[use] / np.abs(predicted.factor[use])) - 42
+    values, counts = np.unique(np.rint(steps * exact - predicted.z_w[use]), return_counts=True)
+    return int(values[counts.argmax()])
 
 
 def _words(layer: WkLayer, predicted: Predicted, z_in: int) -> tuple[Flags, Flags, Flags]:

@@ -1,29 +1,49 @@
-"""Why a layer of a compiled network is not that of the caffemodel, found by trying."""
+"""Why a layer of a compiled network is not that of the caffemodel, found by trying.
+
+What names one cause for every difference comes first; weights that differ for no such cause are
+counted at the end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from nnie_pipeline.caffe.net import Array, Layer, Net, Shape
-from nnie_pipeline.quant.gfpq import quantize
+from nnie_pipeline.caffe.net import Net, Shape
 from nnie_pipeline.quant.gfpq_format import number_format
-from nnie_pipeline.rewrite import merge_batch_norm
-from nnie_pipeline.wk.codes import Codes
-from nnie_pipeline.wk.fit import Fitted, fit
-from nnie_pipeline.wk.layout import Geometry, cell_places, conv_order
+from nnie_pipeline.wk.compared import (
+    Compared,
+    Flags,
+    beside,
+    compare,
+    file_codes,
+    network_codes,
+    row_factors,
+    row_signs,
+    straight,
+    word_steps,
+)
+from nnie_pipeline.wk.eps import eps_reason
+from nnie_pipeline.wk.fit import Fitted
 from nnie_pipeline.wk.model import WkModel
-from nnie_pipeline.wk.predict import Predicted, Vector, levels_of, predict
-
-EPS = (1e-5, 2e-5, 1e-3, 1e-4, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 2e-3, 1e-2, 5e-5, 0.0)
-"""What frameworks and exporters use as eps of BatchNorm."""
+from nnie_pipeline.wk.norm import Norm, exchanged_reason, norm_of
+from nnie_pipeline.wk.predict import Vector
 
 _SAME_STEP = 1.001
 """How far apart, in steps, two codes of one weight may be by rounding alone."""
 
 _ON_A_LEVEL = 0.01
 """How far from a level, in steps, a weight that was rounded to it may be stored as float32."""
+
+_TELLING = 3
+"""One or two weights alone may be as if they were cut, for any reason."""
+
+_SPARSE = 0.01
+"""A smaller share of zeros is no sparse network."""
+
+_SAME_SIZE = 1e-6
+"""Weights clipped at one limit differ by no more than a rounding, as a share of it."""
 
 
 def layer_reason(
@@ -39,18 +59,27 @@ def layer_reason(
     `given` is the network before BatchNorm was merged here, `shapes` are those of its values;
     `before` is the z that the layer before writes, where one is known.
     """
+    norm = norm_of(given, found.predicted.name, shapes, merged)
     if found.equal.all() and found.padding:
-        return _eps(found, model, given, shapes, merged) or _words(found)
-    factors = _row_factors(found)
-    eps = None if factors is None else _eps(found, model, given, shapes, merged)
+        return (
+            eps_reason(found, model, norm, before)
+            or exchanged_reason(found, model, given, norm)
+            or _words(found, norm)
+        )
+    both = compare(found)
+    few = np.count_nonzero(~both.equal) * 4 < both.equal.size
     return (
         _channels(found)
-        or eps
-        or _clip(found)
-        or _sparse(found)
-        or _width(found)
-        or (None if factors is None else _one_factor(found, model, factors))
-        or _other(found)
+        or eps_reason(found, model, norm, before)
+        or _clipped(found, both, norm)
+        or _cut(both, norm)
+        or _sparse(found, both, norm)
+        or _width(both)
+        or (None if few else _elsewhere(found, given, norm))
+        or exchanged_reason(found, model, given, norm)
+        or _factor(found, both, before)
+        or _factors(found, both, model, norm)
+        or _other(found, both, norm)
     )
 
 
@@ -58,227 +87,203 @@ def _channels(found: Fitted) -> str | None:
     """The input channels in reverse, of a layer that reads a picture."""
     if found.predicted.geometry.inputs != 3 or found.equal.all():
         return None
-    flipped = _straight_codes(found)[:, ::-1]
-    if (flipped == _network_codes(found)).all():
+    if (file_codes(found)[:, ::-1] == network_codes(found)).all():
         return "the channels of its input are swapped (RGB against BGR)"
     return None
 
 
-def _eps(
-    found: Fitted, model: WkModel, given: Net, shapes: Mapping[str, Shape], merged: bool
-) -> str | None:
-    """An eps of BatchNorm with which the layer is complete."""
-    own = given.find(found.predicted.name)
-    chain = _followers(given, own)
-    norms = [x for x in chain if x.type == "BatchNorm"]
-    if not norms:
+def _clipped(found: Fitted, both: Compared, norm: Norm, least: int = _TELLING) -> str | None:
+    """Weights cut at a limit in the caffemodel only, before BatchNorm was merged or after."""
+    apart = ~both.equal
+    count = np.count_nonzero(apart)
+    same_sign = np.sign(both.codes) * np.sign(both.weights) > 0
+    if count < least or not (same_sign & (np.abs(both.values) > np.abs(both.weights)))[apart].all():
         return None
-    has = float(norms[0].params.batch_norm_param.eps)
-    for eps in EPS:
-        if np.float32(eps) == np.float32(has):
-            continue
-        alone = _alone(shapes, own, chain, eps)
-        if merged:
-            merge_batch_norm.apply(alone)
-        predicted, _ = predict(alone, found.layer.bits)
-        if predicted and fit(model, found.layer, predicted[0]).complete:
-            how = "merged with" if merged else "computed with"
-            return f"BatchNorm is {how} eps {eps:g} in the file, {has:g} in the network"
+    for weights in _forms(found, both, norm):
+        size = np.abs(weights)
+        # One limit for the layer, or one for each output.
+        for limit in (size.max(), size.max(axis=(1, 2, 3), keepdims=True)):
+            outputs = np.count_nonzero(apart.any(axis=(1, 2, 3)))
+            if np.ndim(limit) and count < 2 * outputs:
+                continue
+            if (size >= limit * (1 - _SAME_SIZE))[apart].all():
+                return (
+                    f"the caffemodel's weights were clipped at {size[apart].max():.4g}: {count} of "
+                    f"{apart.size} are larger in the file"
+                )
     return None
 
 
-def _followers(net: Net, layer: Layer) -> list[Layer]:
-    readers = net.consumers()
-    chain: list[Layer] = []
-    value = layer.tops[0]
-    while len(readers.get(value, [])) == 1 and value not in net.outputs:
-        follower = readers[value][0]
-        if follower.type not in ("BatchNorm", "Scale", "Bias"):
-            break
-        chain.append(follower)
-        value = follower.tops[0]
-    return chain
-
-
-def _alone(shapes: Mapping[str, Shape], layer: Layer, chain: list[Layer], eps: float) -> Net:
-    """The layer and its followers as a network of their own, with another eps."""
-    copies = [x.copy() for x in (layer, *chain)]
-    for follower in copies:
-        if follower.type == "BatchNorm":
-            follower.params.batch_norm_param.eps = eps
-    bottom = layer.bottoms[0]
-    return Net("alone", {bottom: shapes[bottom]}, copies, [copies[-1].tops[0]])
-
-
-def _clip(found: Fitted) -> str | None:
-    """A range that is not that of the weights: a clip table, or a clipped caffemodel."""
-    steps = number_format(found.layer.bits).steps
-    file, network = _straight_codes(found), _network_codes(found)
-    weights = _straight_weights(found)
-    by = 0
-    for rows in _tensors(found.predicted):
-        one, two = file[rows], network[rows]
-        if (one == two).all():
-            continue
-        moved = _moved(one, two, _top(found))
-        z = found.predicted.z_w[rows][0]
-        if not moved or z != int(z):
-            return None
-        by = moved
-        if by > 0:  # the file counts from a lower z
-            again, _ = quantize(weights[rows], found.layer.bits, int(z) - by)
-            same = again == levels_of(one, z - by, found.layer.bits).astype(np.float32)
-        else:
-            values = levels_of(one, z - by, found.layer.bits).astype(np.float32)
-            again, _ = quantize(values, found.layer.bits, int(z))
-            same = again == levels_of(two, z, found.layer.bits).astype(np.float32)
-            # The wider range ends earlier at small weights: they are its smallest or zero.
-            same |= (np.abs(one) <= 2) & (np.abs(two) <= 2 - by)
-        if np.count_nonzero(~same) > max(1, same.size // 1000):
-            return None
-    if by == 0:
+def _cut(both: Compared, norm: Norm, least: int = _TELLING) -> str | None:
+    """Weights cut at a limit in the file only."""
+    apart = ~both.equal
+    count = np.count_nonzero(apart)
+    size, theirs = np.abs(both.weights), np.abs(both.values)
+    same_sign = np.sign(both.codes) * np.sign(both.weights) > 0
+    if count < least or not (same_sign & (theirs < size))[apart].all():
         return None
-    top = number_format(found.layer.bits).top
-    if by > 0:
-        limit = 2.0 ** ((z - by + top) / steps)
-        return (
-            f"its range is clipped: the file's z is {by} steps lower, weights beyond {limit:.4g} "
-            "are cut (a clip table, gfpq_param_file)"
-        )
-    return (
-        f"its range is wider in the file by {-by} steps: the caffemodel's weights were clipped at "
-        f"{2.0 ** ((z + top) / steps):.4g}"
-    )
+    step = 2.0 ** (_SAME_STEP / number_format(both.bits).steps)
+    for factor in _row_sizes(both, norm):
+        cut = (theirs / factor)[apart]
+        rest = (theirs / factor)[~apart]
+        if cut.max() <= cut.min() * step and rest.max(initial=0) <= cut.max() * step:
+            return (
+                f"its range is clipped in the file: {count} of {apart.size} weights are cut at "
+                f"{cut.max():.4g} (a clip table, gfpq_param_file, or weights clipped before)"
+            )
+    return None
 
 
-def _sparse(found: Fitted) -> str | None:
+def _sparse(found: Fitted, both: Compared, norm: Norm) -> str | None:
     """Small weights set to zero on one side only."""
-    file, network = _straight_codes(found), _network_codes(found)
-    apart = file != network
-    if not apart.any():
+    apart = ~both.equal
+    count = np.count_nonzero(apart)
+    share = f"{100 * count / apart.size:.1f} % of its weights are zero"
+    if not both.weights.any():
+        return "all its weights are zero in the caffemodel, not in the file"
+    if count < _SPARSE * apart.size:
         return None
-    share = 100 * np.count_nonzero(apart) / apart.size
-    if (file[apart] == 0).all():
-        return (
-            f"{share:.1f} % of its weights are zero in the file only: a sparse_rate was applied "
-            "by the mapper"
-        )
-    if (network[apart] == 0).all():
-        return f"{share:.1f} % of its weights are zero in the caffemodel only, made sparse later"
+    if (both.codes[apart] == 0).all() and any(
+        _smallest(np.where(apart | (both.codes != 0), x, 0), apart)
+        for x in _forms(found, both, norm)
+    ):
+        return f"{share} in the file only: a sparse_rate was applied by the mapper"
+    sizes = [both.values / x for x in _row_sizes(both, norm)]
+    if (both.weights[apart] == 0).all() and any(_smallest(x, apart) for x in sizes):
+        return f"{share} in the caffemodel only, made sparse later"
     return None
 
 
-def _width(found: Fitted) -> str | None:
+def _smallest(weights: Vector, chosen: Flags) -> bool:
+    """Whether the chosen weights are the smallest, of the layer or of each output."""
+    size = np.abs(weights)
+    for axes in (None, (1, 2, 3)):
+        largest = np.where(chosen, size, 0).max(axis=axes, keepdims=True)
+        if np.count_nonzero(~chosen & (size > 0) & (size < largest * 0.95)) <= chosen.size // 1000:
+            return True
+    return False
+
+
+def _width(both: Compared) -> str | None:
     """Weights that were rounded to the other width before they were compiled."""
-    other = 8 if found.layer.bits == 16 else 16
-    weights = _straight_weights(found).astype(np.float64)
-    places = number_format(other).steps * np.log2(np.abs(weights[weights != 0]))
+    other = 8 if both.bits == 16 else 16
+    used = both.weights[both.weights != 0]
+    places = number_format(other).steps * np.log2(np.abs(used))
     if not places.size or np.abs(places - np.rint(places)).max() > _ON_A_LEVEL:
         return None
-    if _relative(found) > 2.0 ** (1.0 / number_format(8).steps) - 1:
+    if both.distance() > 2.0 ** (1.0 / number_format(8).steps) - 1:
         return None
     return (
         f"the caffemodel's weights are rounded to {other} bits already, the file is "
-        f"{found.layer.bits} bit and was made from others"
+        f"{both.bits} bit and was made from others"
     )
 
 
-def _row_factors(found: Fitted) -> Vector | None:
-    """By how many steps each output's weights differ, where that is one number an output."""
-    steps = number_format(found.layer.bits).steps
-    codes = _straight_codes(found).astype(np.float64).reshape(found.layer.outputs, -1)
-    weights = _straight_weights(found).astype(np.float64).reshape(found.layer.outputs, -1)
-    inner = (np.abs(codes) > 1 + steps) & (np.abs(codes) < _top(found)) & (weights != 0)
-    with np.errstate(divide="ignore"):
-        ratio = np.where(inner, np.abs(codes) - 1 - steps * np.log2(np.abs(weights)), np.nan)
-    rows = inner.sum(axis=1) > 1
-    if not rows.any():
-        return None
-    spread = np.nanmax(ratio[rows], axis=1) - np.nanmin(ratio[rows], axis=1)
-    signs = np.where(inner, np.sign(codes * weights), 0)[rows]
-    alike = np.abs(signs.sum(axis=1)) == np.abs(signs).sum(axis=1)
-    if np.mean((spread <= _SAME_STEP) & alike) < 0.95:
-        return None
-    return np.asarray(np.nanmedian(ratio[rows], axis=1), np.float64)
+def _elsewhere(found: Fitted, given: Net, norm: Norm) -> str | None:
+    """Another layer of the network that has the file's weights, but for a factor an output."""
+    codes = file_codes(found)
+    shape = norm.layer.weights[0].shape
+    for other in given.layers:
+        if other.name == norm.layer.name or other.type != norm.layer.type or not other.weights:
+            continue
+        if other.weights[0].shape != shape:
+            continue
+        weights = straight(other, found.predicted.geometry)
+        if row_factors(codes, weights, found.layer.bits) is not None:
+            return f"layers in another order: the file has the weights of {other.name} here"
+    return None
 
 
-def _one_factor(found: Fitted, model: WkModel, factors: Vector) -> str | None:
+def _factor(found: Fitted, both: Compared, before: int | None) -> str | None:
+    """One number that all weights of the file are multiplied with."""
+    bounds = row_factors(both.codes, both.weights, both.bits)
+    signs = row_signs(both.codes, both.weights)
+    if bounds is None or len(set(signs[signs != 0])) != 1:
+        return None
+    steps = word_steps(found)
+    depthwise = found.predicted.geometry.depthwise
+    if depthwise or np.nanmax(steps, initial=-np.inf) - np.nanmin(steps, initial=np.inf) <= 0.5:
+        bounds = bounds[0] + steps, bounds[1] + steps
+    elif not depthwise:
+        before = None  # other scale words: they do not tell z_w
+    low, high = np.nanmax(bounds[0]), np.nanmin(bounds[1])
+    if not low <= high or not np.isfinite(high - low):
+        return None
+    sign = signs[signs != 0][0]
+    scaled = both.weights * sign * 2.0 ** ((low + high) / 2 / number_format(both.bits).steps)
+    again = beside(both.codes, scaled, both.z, found.predicted.geometry, both.bits)
+    # It has to be the factor that makes them equal: single other weights stay other weights.
+    if np.count_nonzero(~again.equal) * 4 > np.count_nonzero(~both.equal):
+        return None
+    if before is None:
+        return "its weights in the file are those of the caffemodel, all times one number"
+    size = 2.0 ** (((low + high) / 2 - before) / number_format(both.bits).steps)
+    return f"its weights in the file are those of the caffemodel times about {sign * size:.3g}"
+
+
+def _factors(found: Fitted, both: Compared, model: WkModel, norm: Norm) -> str | None:
     """Weights that differ by a factor of their own in each output."""
-    if np.ptp(factors) <= _SAME_STEP:
+    bits = found.layer.bits
+    weights = straight(norm.layer, found.predicted.geometry)
+    others = np.count_nonzero(~both.equal.all(axis=(1, 2, 3)) | ~found.bias)
+    if others * 2 < found.layer.outputs or row_factors(file_codes(found), weights, bits) is None:
         return None
+    if any(x.type == "BatchNorm" for x in norm.chain):
+        if norm.merged:
+            return "BatchNorm is merged in the file with other statistics or another eps"
+        return "its weights in the file are those of the caffemodel, times a number an output"
     if model.batch_norm.startswith("not merged"):
         return "BatchNorm is merged in the caffemodel and not in the file"
-    if found.predicted.chain:
-        return "BatchNorm is merged in the file with other statistics or another eps"
     return "BatchNorm is merged in the file, and the caffemodel has other factors or none"
 
 
-def _words(found: Fitted) -> str:
+def _words(found: Fitted, norm: Norm) -> str:
     parts = []
     for name, marks in (("bias", found.bias), ("scale", found.scale), ("shift", found.shift)):
         if not marks.all():
             parts.append(f"{int((~marks).sum())} of {marks.size} {name} words")
-    return f"its weights are equal, but {', '.join(parts)} differ: another bias or BatchNorm"
+    has_norm = any(x.type == "BatchNorm" for x in norm.chain)
+    stored = found.layer.parameters
+    if not found.scale.all() and has_norm and not norm.merged:
+        why = "another BatchNorm (variance, factor or eps)"
+    elif not found.shift.all() and has_norm:
+        why = "another mean or addend of BatchNorm"
+    elif not found.shift.all() and stored.shift.any() and not norm.chain:
+        why = "a BatchNorm that the network does not have"
+    elif found.scale.all() and found.shift.all():
+        why = "another bias" + (" (mean or addend of BatchNorm)" if has_norm else "")
+    else:
+        why = "another bias or BatchNorm"
+    return f"its weights are equal, but {', '.join(parts)} differ: {why}"
 
 
-def _other(found: Fitted) -> str:
-    equal, total = found.weights
-    if equal == total:
-        return "its unused cells do not hold zero"
-    apart = f"{total - equal} of {total} differ"
-    return f"other weights: {apart}, by {100 * _relative(found):.3g} % of their size (rms)"
+def _other(found: Fitted, both: Compared, norm: Norm) -> str:
+    apart = ~both.equal
+    count = np.count_nonzero(apart)
+    if not count:
+        if found.equal.all():
+            return "its unused cells do not hold zero"
+        return "its largest weight is another by less than a step, and so z of all its weights"
+    text = (
+        f"other weights: {count} of {apart.size} differ, by {100 * both.distance(apart):.3g} % of "
+        "their size (rms)"
+    )
+    hint = None
+    if count < _TELLING:
+        hint = _clipped(found, both, norm, least=1) or _cut(both, norm, least=1)
+    return text if hint is None else f"{text}; or {hint}"
 
 
-def _relative(found: Fitted) -> float:
-    """The distance of the file's weights from the network's, as a share of the network's."""
-    ours = _straight_weights(found).astype(np.float64)
-    file, network = _straight_codes(found), _network_codes(found)
-    theirs = np.zeros(ours.shape)
-    for rows in _tensors(found.predicted):
-        by = _moved(file[rows], network[rows], _top(found))
-        z = found.predicted.z_w[rows][0] - (by or 0)
-        theirs[rows] = levels_of(file[rows], z, found.layer.bits)
-    size = float(np.sqrt(np.mean(ours**2)))
-    return float(np.sqrt(np.mean((ours - theirs) ** 2))) / size if size else float("inf")
+def _forms(found: Fitted, both: Compared, norm: Norm) -> list[Vector]:
+    """The network's weights as they are held against the file, and before BatchNorm was merged."""
+    before = straight(norm.layer, found.predicted.geometry).astype(np.float64)
+    return [both.weights, before] if norm.merged else [both.weights]
 
 
-def _moved(file: Codes, network: Codes, top: int) -> int | None:
-    """By how many steps most codes of the file lie above the network's; None if none tells."""
-    used = np.sign(file) * np.sign(network) > 0
-    used &= (np.abs(file) < top) & (np.abs(network) < top)
-    if not used.any():
-        return None
-    moves = (np.abs(file) - np.abs(network))[used]
-    return int(np.bincount(moves - moves.min()).argmax() + moves.min())
-
-
-def _tensors(predicted: Predicted) -> Iterator[slice]:
-    """The outputs that share a z."""
-    if not predicted.geometry.depthwise:
-        yield slice(0, predicted.geometry.outputs)
-        return
-    for output in range(predicted.geometry.outputs):
-        yield slice(output, output + 1)
-
-
-def _top(found: Fitted) -> int:
-    return number_format(found.layer.bits).top + 1
-
-
-def _straight_weights(found: Fitted) -> Array:
-    weights: Array = conv_order(found.predicted.layer.weights[0], found.predicted.geometry)
-    return np.ascontiguousarray(weights)
-
-
-def _straight_codes(found: Fitted) -> Codes:
-    return _shaped(found.layer.parameters.codes, found.predicted.geometry, found.layer.bits)
-
-
-def _network_codes(found: Fitted) -> Codes:
-    return _shaped(found.predicted.codes, found.predicted.geometry, found.layer.bits)
-
-
-def _shaped(codes: Codes, geometry: Geometry, bits: int) -> Codes:
-    """Codes as (outputs, inputs, height, width)."""
-    _, places = cell_places(geometry, bits)
-    return codes[:, places.reshape(-1)].reshape(geometry.outputs, geometry.inputs, *geometry.kernel)
+def _row_sizes(both: Compared, norm: Norm) -> list[Vector]:
+    """What BatchNorm multiplies each output's weights with: nothing, or its factor."""
+    one = np.ones((len(both.codes), 1, 1, 1))
+    if not norm.merged:
+        return [one]
+    factor = np.abs(norm.factor).reshape(-1, 1, 1, 1)
+    return [one, np.where(factor > 0, factor, 1.0)]
