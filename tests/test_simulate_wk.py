@@ -218,6 +218,36 @@ def test_command_records_where_its_numbers_come_from(
     assert ranges["rule"] == "compiled file"
 
 
+def test_command_measures_how_far_the_modes_are_apart(
+    small: tuple[Net, list[str]], tmp_path: Path
+) -> None:
+    net, arguments = small
+    arguments = arguments[:-1]
+    down = ("--mode", "fixed", "--assume", "products=down")
+    status, output = call(*arguments, str(tmp_path / "fixed"), *down)
+    assert status == 0, output
+    assert call(*arguments, str(tmp_path / "float"))[0] == 0
+    assert not (tmp_path / "float" / "modes.json").exists()
+    record = json.loads((tmp_path / "fixed" / "modes.json").read_text())
+    rows = {x["blob"]: x for x in record["layers"]}
+    assert list(rows) == [x.tops[0] for x in net.layers]
+    for name, row in rows.items():
+        one, two = (
+            np.load(tmp_path / x / f"{name}.npy").astype(np.float64) for x in ("float", "fixed")
+        )
+        apart = np.abs(one - two)
+        assert row["max_abs"] == apart.max()
+        ratio = (one**2).sum() / (apart**2).sum() if apart.any() else np.inf
+        noise = np.inf if row["sqnr_db"] is None else row["sqnr_db"]
+        assert noise == pytest.approx(10 * np.log10(ratio))
+    worst = record["outputs"]
+    assert worst["count"] == len(net.outputs)
+    assert worst["max_abs"] == max(rows[x]["max_abs"] for x in net.outputs) > 0
+    assert worst["cosine"] == min(rows[x]["cosine"] for x in net.outputs)
+    assert f"largest difference {worst['max_abs']:.4g}, least signal to noise" in output
+    assert f"mode fixed against mode float, {worst['count']} outputs" in output
+
+
 def test_command_refuses_what_is_not_proven(small: tuple[Net, list[str]], tmp_path: Path) -> None:
     net, arguments = small
     status, output = call(*arguments, "--bits", "8")

@@ -57,6 +57,7 @@ def command(
     from nnie_pipeline.quant.simulate import Mode
     from nnie_pipeline.quant.widths import parse_bits
     from nnie_pipeline.quant.words import WordsOf, own_words
+    from nnie_pipeline.stages import modes
     from nnie_pipeline.stages.alternatives import FILE, compare_ranges
     from nnie_pipeline.stages.dump import dump_simulated
     from nnie_pipeline.stages.inputs import calibrated, chosen_input
@@ -108,13 +109,15 @@ def command(
             (folder / RANGES_FILE).write_text(to_json(record), encoding="utf-8")
             say(f"{wk.name} {proof.verdict}")
             say(described(record))
-        dump_simulated(net, feed, width, used, folder, switches, chosen, words_of, source)
+        apart = dump_simulated(net, feed, width, used, folder, switches, chosen, words_of, source)
         (folder / "ranges.json").write_text(to_json(used.to_json()), encoding="utf-8")
         if len(choices) > 1:
             compared = compare_ranges(net, feed, choices, width, switches)
             (folder / FILE).write_text(to_json(compared), encoding="utf-8")
             for rule, cosine in compared["outputs"].items():
                 say(f"ranges by {rule}: least cosine of the outputs {cosine:.5f}")
+    if apart is not None:
+        say(modes.described(apart))
     if switches.changed():
         say(f"assumed: {', '.join(f'{k}={v}' for k, v in switches.changed().items())}")
     said = f"{width} bit" if isinstance(width, int) else "8 and 16 bit"

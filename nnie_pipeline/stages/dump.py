@@ -10,14 +10,17 @@ import numpy as np
 
 from nnie_pipeline.caffe.net import Array, Net
 from nnie_pipeline.compare.dumps import write_dump
+from nnie_pipeline.compare.metrics import Difference
 from nnie_pipeline.engine.choice import ENGINES, session
 from nnie_pipeline.engine.onnxruntime_engine import all_values
 from nnie_pipeline.errors import InputError
+from nnie_pipeline.files import to_json
 from nnie_pipeline.quant.assumptions import USUAL, Assumptions
 from nnie_pipeline.quant.ranges import RangeRecorder, Ranges
 from nnie_pipeline.quant.simulate import Mode, Simulator
 from nnie_pipeline.quant.widths import Bits
 from nnie_pipeline.quant.words import WordsOf, own_words
+from nnie_pipeline.stages.modes import FILE, measured, mode_record
 
 _LARGEST_INPUT = 1 << 30
 
@@ -39,8 +42,11 @@ def dump_simulated(
     mode: Mode = "float",
     words_of: WordsOf = own_words,
     source: Mapping[str, Any] | None = None,
-) -> None:
+) -> dict[str, Any] | None:
     """Write every value of the simulated network for one input into `folder`.
+
+    With `mode` "fixed" mode float runs beside it; how far they are apart is returned and
+    written as modes.json.
 
     `source` says where `words_of` and `ranges` come from (default: the network and its
     calibration); dump.json keeps it as `numbers`, with mode and switches.
@@ -52,7 +58,16 @@ def dump_simulated(
         "mode": mode,
         "assumed": assumptions.changed(),
     }
+    apart: dict[str, Difference] = {}
+    if mode == "fixed":
+        plain = Simulator(net, bits, ranges, assumptions, words_of).run(feed)
+        values = measured(values, plain, apart)
     write_dump(net, values, f"simulated {said}", "onnxruntime", folder, numbers)
+    if mode != "fixed":
+        return None
+    record = mode_record(net, apart, bits, assumptions)
+    (folder / FILE).write_text(to_json(record), encoding="utf-8")
+    return record
 
 
 def record_ranges(
