@@ -14,6 +14,8 @@ help:
 	@echo "     IMAGES=folder  WEIGHTS=file  CHIP=hi3516dv300  OUTPUTS=tensor,tensor  ALLOW_GRAY=1"
 	@echo "     ENGINE=onnxruntime | pycaffe      SKIP=\"merge-batch-norm\" (passes left out)"
 	@echo "     COUNT=30                          of IMAGES (a folder, list.txt or video), those that differ most"
+	@echo "     GEOMETRY=letterbox|stretch|crop   in place of the spec's; ANCHOR=top-left|centre  FILL=114"
+	@echo "     YUV=bt601 | bt709                 the board feeds YVU420SP; RANGE=full|limited"
 	@echo "     MEAN_IN_NETWORK=1                 mean and scale in the network, norm_type 0 in the cfg"
 	@echo "     REPORT_LANG=en | zh               language of report.html"
 	@echo "make test                             the whole test suite"
@@ -40,7 +42,7 @@ $(VENV)/.test: $(VENV)/.run
 setup: $(VENV)/.run
 
 nnie: $(VENV)/.run
-	@$(NNIE) run $(if $(MODEL),"$(MODEL)",) $(if $(SIZE),--size "$(SIZE)",) $(if $(IMAGES),--images "$(IMAGES)",) $(if $(WEIGHTS),--weights "$(WEIGHTS)",) $(if $(OUTPUTS),--outputs "$(OUTPUTS)",) $(if $(CHIP),--chip "$(CHIP)",) $(if $(ENGINE),--engine "$(ENGINE)",) $(if $(ALLOW_GRAY),--allow-gray,) $(addprefix --skip ,$(SKIP)) $(if $(COUNT),--count "$(COUNT)",) $(if $(EVERY),--every "$(EVERY)",) $(if $(MEAN_IN_NETWORK),--mean-in-network,) $(if $(REPORT_LANG),--lang "$(REPORT_LANG)",)
+	@$(NNIE) run $(if $(MODEL),"$(MODEL)",) $(if $(SIZE),--size "$(SIZE)",) $(if $(IMAGES),--images "$(IMAGES)",) $(if $(WEIGHTS),--weights "$(WEIGHTS)",) $(if $(OUTPUTS),--outputs "$(OUTPUTS)",) $(if $(CHIP),--chip "$(CHIP)",) $(if $(ENGINE),--engine "$(ENGINE)",) $(if $(ALLOW_GRAY),--allow-gray,) $(addprefix --skip ,$(SKIP)) $(if $(COUNT),--count "$(COUNT)",) $(if $(EVERY),--every "$(EVERY)",) $(if $(GEOMETRY),--geometry "$(GEOMETRY)",) $(if $(ANCHOR),--anchor "$(ANCHOR)",) $(if $(FILL),--fill "$(FILL)",) $(if $(YUV),--yuv "$(YUV)",) $(if $(RANGE),--range "$(RANGE)",) $(if $(MEAN_IN_NETWORK),--mean-in-network,) $(if $(REPORT_LANG),--lang "$(REPORT_LANG)",)
 
 pycaffe: $(VENV)/.run
 	@$(PIP) -e '.[pycaffe]'
