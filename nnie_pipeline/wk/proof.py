@@ -11,12 +11,13 @@ import numpy as np
 from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.errors import InputError
+from nnie_pipeline.quant.gfpq_format import number_format
 from nnie_pipeline.rewrite import merge_batch_norm
 from nnie_pipeline.wk.fit import Fitted, fit, pair
 from nnie_pipeline.wk.inputs_outputs import blob_reasons
 from nnie_pipeline.wk.model import WkLayer, WkModel
 from nnie_pipeline.wk.predict import Predicted, predict, require_numbers
-from nnie_pipeline.wk.reasons import layer_reason
+from nnie_pipeline.wk.reasons import headline, layer_reason
 from nnie_pipeline.wk.structure import Structure, structure
 
 _INPUT_RECORD = 44
@@ -150,7 +151,7 @@ def _judge(
         if not found.complete:
             reason = layer_reason(found, model, given, shapes, merged, before)
         elif before is not None and not _follows(found, before):
-            reason = f"its input has z {found.z_in}, the layer before writes z {before}"
+            reason = _moved(found, before, bool(model.programs) and not rows.reasons, net)
         layers.append(_known(found, before, reason))
     reasons = _reasons(model, net, layers, fits, predicted, open_parts, rows.reasons)
     equal, total = (sum(x.weights[i] for x in layers) for i in (0, 1))
@@ -196,12 +197,12 @@ def _reasons(
     if rows:
         reasons += [*blobs, *rows]
     if wrong:
-        first = wrong[0]
-        of_all = f"in {len(wrong)} of {len(layers)} layers, first"
-        if len({x.reason for x in wrong}) == 1 and len(wrong) > 1:
-            of_all = f"in {len(wrong)} of {len(layers)} layers alike, first"
-        reasons.append(f"{first.reason} ({of_all} {first.name})")
-        reasons += [f"{x.name}: {x.reason}" for x in wrong[1:]]
+        place, alike = headline([x.reason or "" for x in wrong])
+        first = wrong.pop(place)
+        others = f"; {len(wrong) + 1 - alike} differ otherwise" if alike <= len(wrong) else ""
+        where = f"in {alike} of {len(layers)} layers, first {first.name}{others}"
+        reasons.append(f"{first.reason} ({where})")
+        reasons += [f"{x.name}: {x.reason}" for x in wrong]
     reasons += [f"layer {x.number} of the file: {x.reason}" for x in unpaired]
     reasons += [f"layer {x} of the network is not in the file" for x in missing]
     reasons += list(open_parts)
@@ -256,6 +257,18 @@ def _z_before(model: WkModel, net: Net, found: Fitted, makers: dict[str, Fitted]
 
 def _follows(found: Fitted, before: int) -> bool:
     return found.z_in is None or abs(before - found.z_in) <= _RANGE_STEPS
+
+
+def _moved(found: Fitted, before: int, wired: bool, net: Net) -> str:
+    """Why the words tell another z of the input than the rows that make it have."""
+    apart = f"its input has z {found.z_in}, the layer before writes z {before}"
+    if not wired or found.z_in is None:
+        return apart
+    factor = 2.0 ** ((found.z_in - before) / number_format(found.layer.bits).steps)
+    text = f"its weights in the file are those of the caffemodel times {factor:.6g}"
+    if found.predicted.layer.bottoms[0] in net.inputs:
+        text += ", as when a data_scale is in the first layer of one and not of the other"
+    return f"{text} ({apart})"
 
 
 def _known(found: Fitted, before: int | None, reason: str | None) -> LayerProof:

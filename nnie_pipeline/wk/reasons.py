@@ -6,7 +6,9 @@ counted at the end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -29,6 +31,8 @@ from nnie_pipeline.wk.fit import Fitted
 from nnie_pipeline.wk.model import WkModel
 from nnie_pipeline.wk.norm import Norm, exchanged_reason, norm_of
 from nnie_pipeline.wk.predict import Vector
+
+_NUMBER = re.compile(r"-?\d[\d.]*(e-?\d+)?")
 
 _SAME_STEP = 1.001
 """How far apart, in steps, two codes of one weight may be by rounding alone."""
@@ -81,6 +85,17 @@ def layer_reason(
         or _factors(found, both, model, norm)
         or _other(found, both, norm)
     )
+
+
+def headline(reasons: Sequence[str]) -> tuple[int, int]:
+    """Which of the layers' reasons speaks for most of them: its place, and for how many.
+
+    Reasons that differ in numbers alone are one kind; of the most frequent kind it is the first.
+    """
+    kinds = [_NUMBER.sub("", x.split(";")[0]) for x in reasons]
+    counts = Counter(kinds)
+    first = max(range(len(kinds)), key=lambda x: (counts[kinds[x]], -x))
+    return first, counts[kinds[first]]
 
 
 def _channels(found: Fitted) -> str | None:
