@@ -6,13 +6,15 @@ in. A JSON file that FAKE_MAPPER names says how it behaves:
 log: what is printed, a line at a time; pause: seconds after each line; status: how it ends; die:
 a signal instead; wk: path of the .wk to leave, by is_simulation; part: bytes of it only; refuse:
 {layer: text}: what is printed, and the end, when the network has this layer; off: layers
-whose dump is wrong; dump: whether mapper_quant is written; child: a process is started as well.
+whose dump is wrong; dump: whether mapper_quant is written; child: a process is started as well;
+raw: so many random bytes behind the log.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -69,6 +71,8 @@ def main(place: str) -> None:
     for line in log.splitlines():
         print(line, flush=True)
         time.sleep(behaviour.get("pause", 0))
+    sys.stdout.buffer.write(random.Random(1).randbytes(behaviour.get("raw", 0)))
+    sys.stdout.flush()
     if behaviour.get("die"):
         os.kill(os.getpid(), behaviour["die"])
     if wk is not None and "part" not in behaviour and not behaviour.get("status"):

@@ -2,7 +2,8 @@
 
 SUCCESS: a public tool chain's document (mapper 1.1.2.2); OLD: HiSVP development guide (figure);
 the failures: README of Hiwyl/yolov5_caffe2wk, rinetd/nnie_mapper and its issue 1, NNIE-lite issue
-10, nniefacelib issue 29, HiSVP development guide 4.6.2, wllkk/yolov5-nnie issues 3 and 11.
+10, nniefacelib issue 29, HiSVP development guide 4.6.2, wllkk/yolov5-nnie issues 3 and 11; those of
+the system: bash, libstdc++, ld.so and docker on Linux.
 """
 
 SUCCESS = """\
@@ -106,12 +107,64 @@ FAILURES: dict[str, tuple[str, str, str]] = {
         "the library libopencv_core.so.3.4 is not found",
         "LD_LIBRARY_PATH",
     ),
+    "cuda": (
+        "./nnie_mapper_12: error while loading shared libraries: libcudart.so.8.0: cannot open "
+        "shared object file: No such file or directory\n",
+        "the mapper for a GPU, which needs CUDA 8.0",
+        "the mapper without GPU",
+    ),
     "libc": (
         "./nnie_mapper_12: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.27' not found "
         "(required by libfoo.so)\n",
         "GLIBC_2.27",
         "docker/mapper",
     ),
+    "memory": (
+        "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  "
+        "std::bad_alloc\n",
+        "memory ran out during net parsing",
+        "fewer calibration pictures",
+    ),
+    "killed": (
+        "./run.sh: line 2:  811 Killed                  ./nnie_mapper_12 net.cfg\n",
+        "most often the system because memory ran out",
+        "docker: also look at the container's limit",
+    ),
+    "crash": (
+        "Segmentation fault (core dumped)\n",
+        "the mapper crashed during net parsing",
+        "nnie bisect",
+    ),
+    "aborted": (
+        "terminate called after throwing an instance of 'cv::Exception'\n",
+        "the mapper gave up during net parsing",
+        "nnie cfg --check",
+    ),
+    "instruction": ("Illegal instruction\n", "this processor lacks", "another machine"),
+    "division": ("Floating point exception\n", "divided by zero during net parsing", "nnie check"),
+    "asked": ("Terminated\n", "asked the mapper to end during net parsing", "nohup"),
+    "full": (
+        "./mapper_quant/conv1_output0.hex: No space left on device\n",
+        "the disk is full",
+        "make room",
+    ),
+    "daemon": (
+        "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the "
+        "docker daemon running?.\n",
+        "docker run failed before the mapper began",
+        "docker info",
+    ),
+    "image": (
+        "docker: Error response from daemon: No such image: nnie-mapper:latest.\n",
+        "docker has no such image",
+        "docker/mapper",
+    ),
+    "not-run": (
+        "./run.sh: line 2: ./nnie_mapper_12: cannot execute binary file: Exec format error\n",
+        "cannot be run on this machine",
+        "64-bit Linux on x86",
+    ),
+    "not-found": ("./run.sh: line 2: nnie_mapper: command not found\n", "not found", "ldd"),
     "other": (
         "ERROR: file: parseFlattenPara  line: 12\nno layer like this\n",
         "the mapper's parseFlattenPara refused something: no layer like this",

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from nnie_pipeline import files
 from nnie_pipeline.mapper.cfg import InputOptions, write_cfg
 from nnie_pipeline.mapper.folder import write_mapper_folder
 from tests.branched_net import branched
-from tests.builds import Cli, command, hashes
+from tests.builds import Cli, command, hashes, nnie
 from tests.fake_mapper import install
 from tests.mapper_logs import BEGIN_12, FAILURES, STAGES, SUCCESS, SUCCESS_12, ZEROS
 from tests.test_wk_header import Chip, func
@@ -149,6 +152,49 @@ def test_a_crash_names_the_stage(tmp_path: Path, place: Path, cli: Cli) -> None:
     assert "memory ran out" in done.error
 
 
+def test_a_crash_between_stages_names_the_last_one(tmp_path: Path, place: Path, cli: Cli) -> None:
+    log = SUCCESS_12.partition("begin optimizing")[0]
+    bad = install(tmp_path / "bad", log=log, die=signal.SIGSEGV)
+    done = cli("map", place, "--mapper", bad, "--run", "func_8bit")
+    assert "crashed after net quantalizing(CPU), before another stage began" in done.error
+    bad = install(tmp_path / "worse", log="Mapper Version\n", die=signal.SIGSEGV)
+    done = cli("map", place, "--mapper", bad, "--run", "func_8bit")
+    assert "crashed before its first stage" in done.error
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "cause"),
+    [
+        (139, "", "the mapper crashed during prev optimizing"),
+        (139, "Segmentation fault (core dumped)\n", "the mapper crashed during prev optimizing"),
+        (137, ZEROS, "most often the system because memory ran out"),
+        (127, "", "a library or program that it starts, was not found"),
+        (127, FAILURES["library"][0], "the library libopencv_core.so.3.4 is not found"),
+        (126, "", "cannot be run on this machine"),
+        (3, "what now\n", 'read the end of its log ("what now")'),
+    ],
+)
+def test_an_exit_status_is_explained(
+    tmp_path: Path, place: Path, cli: Cli, status: int, text: str, cause: str
+) -> None:
+    log = SUCCESS_12.partition("end prev optimizing")[0] + text
+    bad = install(tmp_path / "bad", log=log, status=status)
+    done = cli("map", place, "--mapper", bad, "--run", "func_8bit")
+    assert (done.status, cause in done.error) == (1, True), done
+    assert done.out.count("  error: ") == 1
+
+
+def test_what_the_mapper_says_stands_before_its_crash(
+    tmp_path: Path, place: Path, cli: Cli
+) -> None:
+    text, cause, _ = FAILURES["permute-order"]
+    bad = install(tmp_path / "bad", log=BEGIN_12 + text, status=139)
+    done = cli("map", place, "--mapper", bad, "--run", "func_8bit")
+    assert cause in done.error
+    errors = [x for x in done.out.splitlines() if x.startswith("  error: ")]
+    assert "crashed during net parsing" in errors[1]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -201,9 +247,9 @@ def test_the_chip_of_a_build_or_a_part_is_known(
     assert "the chip has NNIE 1.1" in done.error
 
 
-def start(place: Path, mapper: Path) -> subprocess.Popen[str]:
+def start(place: Path, *mapper: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command("map", place, "--mapper", mapper, "--run", "func_8bit"),
+        command("map", place, "--run", "func_8bit", *mapper),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
@@ -219,7 +265,7 @@ def wait_for(process: subprocess.Popen[str], text: str) -> None:
 
 def test_stages_are_shown_as_they_come(tmp_path: Path, place: Path, wk: dict[str, str]) -> None:
     slow = install(tmp_path / "sdk", wk=wk, pause=0.4)
-    process = start(place, slow)
+    process = start(place, "--mapper", slow)
     wait_for(process, "net quantalizing(CPU)")
     assert process.poll() is None
     assert not list((place / "mapped").rglob("*.wk"))
@@ -245,7 +291,7 @@ def test_when_it_is_ended_so_is_the_mapper(
     tmp_path: Path, place: Path, wk: dict[str, str], number: int
 ) -> None:
     slow = install(tmp_path / "sdk", wk=wk, pause=2, child=True)
-    process = start(place, slow)
+    process = start(place, "--mapper", slow)
     wait_for(process, "net parsing")
     process.send_signal(number)
     process.communicate(timeout=30)
@@ -259,16 +305,37 @@ def test_when_it_is_ended_so_is_the_mapper(
     assert (place / "mapped" / "net_func_8bit.failed.log").read_text().startswith("Mapper Version")
 
 
-def test_a_kill_leaves_no_half_written_wk(tmp_path: Path, place: Path, wk: dict[str, str]) -> None:
-    slow = install(tmp_path / "sdk", wk=wk, pause=1)
-    process = start(place, slow)
+def test_a_kill_ends_the_mapper_and_the_next_run_clears_up(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+) -> None:
+    slow = install(tmp_path / "sdk", wk=wk, pause=1, child=True)
+    process = start(place, "--mapper", slow)
     wait_for(process, "net parsing")
     process.kill()
     process.communicate(timeout=30)
-    os.kill(json.loads((tmp_path / "sdk" / "calls.txt").read_text())["pid"], signal.SIGKILL)
-    assert not (place / "mapped").exists() or not list((place / "mapped").rglob("*.wk"))
-    left = [x for x in place.rglob("*.wk") if not x.parent.name.startswith(".tmp.")]
-    assert left == []
+    pid = json.loads((tmp_path / "sdk" / "calls.txt").read_text())["pid"]
+    assert not alive(pid)
+    assert not alive(int((tmp_path / "sdk" / "child.txt").read_text()))
+    (left,) = (place / "mapper").glob(".tmp.*")
+    assert [x for x in place.rglob("*.wk") if x.parent != left] == []
+    assert cli("map", place, "--mapper", install(tmp_path / "quick", wk=wk)).status == 0
+    assert not [x for x in hashes(place) if ".tmp." in x]
+
+
+def test_only_folders_of_runs_that_are_over_are_cleared(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+) -> None:
+    ended = subprocess.run(["true"], check=True) and subprocess.Popen(["true"])
+    ended.wait()
+    names = [f".tmp.map.{ended.pid}.a", f".tmp.map.{ended.pid}.b", f".tmp.map.{os.getpid()}.c",
+             ".tmp.map.x.d", ".tmp.map"]  # fmt: skip
+    for name in names:
+        (place / "mapper" / name).mkdir()
+        (place / "mapper" / name / "file").touch()
+    with files.locked(place / "mapper" / names[1]):
+        done = cli("map", place, "--mapper", install(tmp_path / "sdk", wk=wk))
+    assert done.status == 0
+    assert sorted(x.name for x in (place / "mapper").glob(".tmp.*")) == sorted(names[1:])
 
 
 def test_a_run_may_take_only_so_long(
@@ -344,20 +411,64 @@ def test_a_file_that_is_no_program_is_an_input_error(tmp_path: Path, place: Path
     assert (done.status, "is it a program for this machine" in done.error) == (2, True)
 
 
+def install_docker(folder: Path, mapper: Path) -> Path:
+    """A program in docker's place: `run` runs `mapper` as a process that no signal reaches."""
+    docker = folder / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(
+        f"#!{sys.executable}\nimport json, os, subprocess, sys\n"
+        f"open({str(folder / 'docker.txt')!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
+        "if sys.argv[1] == 'run':\n"
+        "    os.chdir(sys.argv[sys.argv.index('--workdir') + 1])\n"
+        f"    words = [{str(mapper)!r}, sys.argv[-1]]\n"
+        "    sys.exit(subprocess.run(words, start_new_session=True).returncode)\n"
+        f"pid = json.loads(open({str(mapper.parent / 'calls.txt')!r}).read())['pid']\n"
+        "os.kill(pid, 9)\n"
+    )
+    docker.chmod(0o755)
+    return docker
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_container_is_ended_too(
+    tmp_path: Path,
+    place: Path,
+    wk: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    mapper = install(tmp_path / "sdk", wk=wk, pause=2)
+    docker = install_docker(tmp_path, mapper)
+    monkeypatch.setenv("PATH", f"{docker.parent}:/usr/bin:/bin")
+    process = start(place, "--docker", "image")
+    wait_for(process, "net parsing")
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert not alive(json.loads((mapper.parent / "calls.txt").read_text())["pid"])
+    ran, ended = (json.loads(x) for x in (tmp_path / "docker.txt").read_text().splitlines())
+    assert ended == ["kill", ran[ran.index("--name") + 1]]
+
+
+def test_a_container_is_given_only_what_it_sees(
+    tmp_path: Path, place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = install_docker(tmp_path, tmp_path / "no")
+    monkeypatch.setenv("PATH", f"{docker.parent}:/usr/bin:/bin")
+    shutil.move(place / "mapper" / "input.txt", tmp_path / "far.txt")
+    (place / "mapper" / "input.txt").symlink_to(tmp_path / "far.txt")
+    done = cli("map", place, "--docker", "image")
+    assert (done.status, "names ./input.txt, which is not in" in done.error) == (2, True), done
+    shutil.copytree(place / "mapper", tmp_path / "a:b")
+    done = cli("map", tmp_path / "a:b", "--docker", "image")
+    assert (done.status, "no folder with : in its path" in done.error) == (2, True)
+    assert not (tmp_path / "docker.txt").exists()
+
+
 def test_docker_runs_it_in_the_same_place(
     tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mapper = install(tmp_path / "sdk", wk=wk)
-    docker = tmp_path / "bin" / "docker"
-    docker.parent.mkdir()
-    docker.write_text(
-        f"#!{sys.executable}\nimport json, os, sys\n"
-        f"open({str(tmp_path / 'docker.txt')!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
-        "if sys.argv[1] == 'run':\n"
-        "    os.chdir(sys.argv[sys.argv.index('--workdir') + 1])\n"
-        f"    os.execv({str(mapper)!r}, [{str(mapper)!r}, sys.argv[-1]])\n"
-    )
-    docker.chmod(0o755)
+    docker = install_docker(tmp_path, mapper)
     monkeypatch.setenv("PATH", f"{docker.parent}:/usr/bin:/bin")
     monkeypatch.setenv("NNIE_MAPPER_IMAGE", "nnie-mapper")
     monkeypatch.delenv("NNIE_MAPPER", raising=False)
@@ -396,6 +507,54 @@ def test_anybody_s_cfg_runs_and_writes_no_wk_of_its_own(
     made = project / "tool" / "mapped" / "mine" / "mine.wk"
     assert made.read_bytes() == Chip().build()
     assert not [x for x in hashes(project) if ".tmp." in x]
+
+
+@pytest.mark.parametrize("entry", ["../pictures/a b.png", "{}/pictures/a b.png"])
+def test_lists_may_lead_out_of_the_folder(
+    tmp_path: Path, wk: dict[str, str], cli: Cli, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    home = tmp_path / "a net"
+    home.mkdir()
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a b.png").touch()
+    prototxt, caffemodel = branched(home)
+    (home / "list.txt").write_text(entry.format(tmp_path) + "\n")
+    settings = {"prototxt_file": f"./{prototxt.name}", "caffemodel_file": f"./{caffemodel.name}",
+                "instruction_name": "./inst", "compile_mode": 0, "is_simulation": 0,
+                "log_level": 0}  # fmt: skip
+    (home / "my.cfg").write_text(write_cfg(settings, [InputOptions("./list.txt")]))
+    mapper = install(tmp_path / "the sdk", wk=wk)
+    monkeypatch.chdir(home)
+    done = cli("map", "my.cfg", "--mapper", "../the sdk")
+    assert (done.status, done.err) == (0, "")
+    assert cli("map", "my.cfg", "--mapper", mapper).out.count("up to date") == 1
+    (tmp_path / "pictures" / "a b.png").write_bytes(b"another")
+    assert "up to date" not in cli("map", "my.cfg", "--mapper", mapper).out
+    assert not [x for x in hashes(tmp_path) if ".tmp." in x]
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path, place: Path, wk: dict[str, str]) -> None:
+    quick = install(tmp_path / "quick", wk=wk)
+    given = ("map", place, "--run", "func_8bit", "--mapper")
+    assert nnie(*given, quick).status == 0
+    kept = hashes(place / "mapped" / "net_func_8bit")
+    loud = install(tmp_path / "loud", wk=wk, log=SUCCESS_12 + "words\n" * 50_000)
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100_000, 100_000))
+    done = nnie(*given, loud, preexec_fn=limit)
+    assert (done.status, "cannot write" in done.error) == (2, True), done
+    assert hashes(place / "mapped" / "net_func_8bit") == kept
+    assert not [x for x in hashes(place) if ".tmp." in x]
+
+
+def test_a_log_of_garbage_is_kept_and_harmless(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+) -> None:
+    mapper = install(tmp_path / "sdk", wk=wk, raw=1 << 20, status=1)
+    done = cli("map", place, "--run", "func_8bit", "--mapper", mapper)
+    assert done.status == 1
+    assert "the mapper ended with exit status 1 after quant files writing" in done.error
+    assert "\x1b" not in done.out + done.err
+    assert (place / "mapped" / "net_func_8bit.failed.log").stat().st_size > 1 << 20
 
 
 def test_checking_only_makes_no_wk(tmp_path: Path, place: Path, cli: Cli) -> None:

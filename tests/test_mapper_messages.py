@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nnie_pipeline.mapper.messages import explain, explain_end, stage_of, version_of
+from nnie_pipeline.mapper.messages import during, explain, explain_end, follow, stage_of, version_of
 from tests.builds import Cli
 from tests.mapper_logs import BEGIN_12, BOARD, FAILURES, OLD, STAGES, SUCCESS, WARNINGS, ZEROS
 
@@ -60,9 +60,17 @@ def test_every_published_message_is_tested() -> None:
     tested = {*FAILURES, *BOARD, *WARNINGS, "data-delta", "field-ceil-mode", "symbol"}
     assert tested == set(TABLE["messages"])
     for entry in TABLE["messages"].values():
-        assert set(entry) == {"pattern", "severity", "from", "cause", "fix", "source"}
+        assert ("says" in entry) == ("statuses" in entry)
+        assert set(entry) - {"statuses", "says"} == {
+            "pattern",
+            "severity",
+            "from",
+            "cause",
+            "fix",
+            "source",
+        }
         assert entry["source"] in TABLE["sources"]
-        named = set(re.findall(r"\{(\w+)\}", entry["cause"] + entry["fix"])) - {"meaning"}
+        named = set(re.findall(r"\{(\w+)\}", entry["cause"] + entry["fix"])) - {"meaning", "during"}
         assert named <= set(re.findall(r"\?P<(\w+)>", entry["pattern"]))
 
 
@@ -90,10 +98,69 @@ def test_versions() -> None:
     assert version_of("begin net parsing....") is None
 
 
-def test_how_it_ended() -> None:
-    assert "crashed during prev optimizing" in explain_end(-signal.SIGSEGV, "prev optimizing").cause
-    assert "memory ran out" in explain_end(-signal.SIGKILL, None).cause
-    assert "exit status 3 before its first stage" in explain_end(3, None).cause
+@pytest.mark.parametrize(
+    ("status", "cause", "fix"),
+    [
+        (-signal.SIGSEGV, "the mapper crashed during optimizing", "nnie bisect"),
+        (139, "the mapper crashed during optimizing", "a later mapper may help"),
+        (-signal.SIGBUS, "the mapper crashed during optimizing", "nnie bisect"),
+        (
+            -signal.SIGKILL,
+            "during optimizing, most often the system because memory ran",
+            "--memory",
+        ),
+        (137, "because memory ran out", "more memory or more swap"),
+        (-signal.SIGABRT, "gave up during optimizing", "nnie bisect"),
+        (132, "instructions that this processor lacks", "another machine"),
+        (136, "divided by zero", "nnie check"),
+        (143, "asked the mapper to end", "nohup"),
+        (125, "docker run failed", "docker info"),
+        (126, "cannot be run on this machine", "chmod +x"),
+        (127, "a library or program that it starts, was not found", "ldd"),
+        (3, "the mapper ended with exit status 3 during optimizing", "the end of its log"),
+        (255, "the mapper ended with exit status 255", "the end of its log"),
+        (-signal.SIGUSR1, f"the mapper ended with signal {int(signal.SIGUSR1)}", "the end of"),
+    ],
+)
+def test_how_it_ended(status: int, cause: str, fix: str) -> None:
+    found = explain_end(status, ("begin", "optimizing"))
+    assert (cause in found.cause, fix in found.fix, found.severity) == (True, True, "error"), found
+
+
+def test_where_it_was_when_it_ended() -> None:
+    assert during(None) == "before its first stage"
+    assert during(("begin", "net parsing")) == "during net parsing"
+    between = follow(("begin", "net quantalizing(CPU)"), ("end", "quantalizing"))
+    assert during(between) == "after net quantalizing(CPU), before another stage began"
+    assert follow(between, ("begin", "optimizing")) == ("begin", "optimizing")
+    assert follow(None, ("end", "optimizing")) == ("end", "optimizing")
+    assert follow(between, ("end", "optimizing")) == ("end", "optimizing")
+
+
+@pytest.mark.parametrize(
+    ("until", "where"),
+    [
+        ("begin net parsing", "before its first stage"),
+        ("end prev optimizing", "during prev optimizing"),
+        ("begin optimizing", "after net quantalizing(CPU), before another stage began"),
+    ],
+)
+def test_a_log_tells_where_it_ended(until: str, where: str) -> None:
+    log = SUCCESS.partition(until)[0]
+    (found,) = explain(log + "./run.sh: line 3:  4242 Segmentation fault (core dumped) ./m a.cfg\n")
+    assert (found.id, found.cause) == ("crash", f"the mapper crashed {where}")
+
+
+def test_what_the_system_says_hides_nothing_that_the_mapper_says() -> None:
+    found = explain(FAILURES["other"][0] + "Segmentation fault\n")
+    assert [x.id for x in found] == ["other", "crash"]
+
+
+def test_a_log_shows_no_control_characters() -> None:
+    text = FAILURES["permute-order"][0].replace("Transpose_174", "a\x1b[2J\x07b\u202e")
+    (found,) = explain(text)
+    assert found.cause.startswith("layer a?[2J?b? is")
+    assert (found.text + found.cause).isprintable()
 
 
 def test_a_log_is_explained_without_a_mapper(tmp_path: Path, cli: Cli) -> None:
@@ -105,6 +172,18 @@ def test_a_log_is_explained_without_a_mapper(tmp_path: Path, cli: Cli) -> None:
     assert done.out.index("Transpose_174") < done.out.index("a blob is all zero")
     log.write_text("all is well\n")
     assert "no message that is known" in cli("map", "--explain-log", log).out
+
+
+def test_the_end_of_a_large_log_is_read(tmp_path: Path, cli: Cli) -> None:
+    log = tmp_path / "mapper.log"
+    with log.open("w") as file:
+        file.write(BEGIN_12)
+        for _ in range(100):
+            file.write("x" * 1_000_000 + "\n")
+        file.write(FAILURES["permute-order"][0])
+    done = cli("map", "--explain-log", log)
+    assert "mapper 1.2.2.0_B010, NNIE 1.2" in done.out
+    assert "Transpose_174" in done.out
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from nnie_pipeline.mapper.messages import Explanation
     from nnie_pipeline.stages.mapped import Mapped
 
-_MOST_BYTES = 64 << 20
-
 
 @reported
 def command(
@@ -107,10 +105,10 @@ def _say_next(done: list[Mapped], home: Path) -> None:
 def _explain(path: Path) -> None:
     from nnie_pipeline.errors import InputError
     from nnie_pipeline.mapper.messages import explain, version_of
+    from nnie_pipeline.stages.map import read_log
 
     try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_BYTES).decode("utf-8", errors="replace")
+        text = read_log(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     say = partial(console().print, markup=False)

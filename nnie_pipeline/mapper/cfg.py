@@ -21,6 +21,7 @@ from nnie_pipeline.resources import data_folder
 _LARGEST_SCALE = 3.402823466e38
 _SMALLEST_SCALE = 1 / 4096
 _LARGEST_CFG = 1 << 20
+_END = re.compile(r"\r\n|\r|\n")
 _LINE = re.compile(r"\[\s*(\w+)\s*\](.*)")
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _OWN_PATH = re.compile(r"\./[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
@@ -96,7 +97,8 @@ def scan_cfg(text: str) -> Cfg:
         raise InputError(f"the cfg has more than {_LARGEST_CFG} characters; is it a cfg file?")
     entries = []
     foreign = []
-    for number, line in enumerate(text.lstrip("\ufeff").splitlines(), start=1):
+    # Not splitlines: a form feed or U+2028 ends no line for the mapper.
+    for number, line in enumerate(_END.split(text.lstrip("\ufeff")), start=1):
         found = _COMMENT.search(line)
         content = line[: found.start()] if found else line
         match = _LINE.fullmatch(content.strip())

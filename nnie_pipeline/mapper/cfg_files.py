@@ -1,7 +1,8 @@
-"""What is wrong with the files that a cfg names."""
+"""The files that a cfg names, and what is wrong with them."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ PICTURE_SUFFIXES = frozenset(
 )  # fmt: skip
 """Pictures that the mapper reads (HiSVP development guide, image_list); capitals too."""
 
+_READ = ("file", "list", "mean")
+_PICTURE_TYPES = ("1", "3", "5")
 _FEWEST = 20
 _SHOWN = 3
 _LARGEST_LIST = 16 << 20
@@ -41,13 +44,29 @@ def file_findings(cfg: Cfg, home: Path) -> Iterator[CfgFinding]:
             key: [x for x in cfg.entries if x.key == key][number : number + 1] for key in group
         }
         for entry in entries.get("image_list", []):
-            if group.get("image_type") in ("1", "3", "5") and _is_file(home, entry.value):
+            if group.get("image_type") in _PICTURE_TYPES and _is_file(home, entry.value):
                 yield from _pictures(entry, home)
         norm = group.get("norm_type", "")
         for entry in entries.get("mean_file", []):
             if norm in MEAN_TYPES and entry.value.lower() not in UNUSED_MEANS:
                 found = list(_there(entry, home))
                 yield from found or _means(entry, home, norm)
+
+
+def named_paths(home: Path, cfg: Cfg) -> Iterator[str]:
+    """The files that a mapper reads in `home`, as the cfg and its lists of pictures name them.
+
+    Those that are not there are left out.
+    """
+    for entry in cfg.entries:
+        option = options().get(entry.key)
+        if option is not None and option.kind in _READ and _is_file(home, entry.value):
+            yield entry.value
+    for group in cfg.inputs():
+        listed = group.get("image_list", "")
+        if group.get("image_type") in _PICTURE_TYPES and _is_file(home, listed):
+            with contextlib.suppress(InputError):
+                yield from (x for x in list_lines(home, listed) if _is_file(home, x))
 
 
 def read_means(home: Path, value: str) -> list[float] | None:

@@ -1,21 +1,27 @@
-"""nnie_mapper's words explained: `messages.yaml` beside this file."""
+"""nnie_mapper's words and exit statuses explained: `messages.yaml` beside this file."""
 
 from __future__ import annotations
 
 import bisect
 import functools
 import re
-import signal
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+READ_LOG = "read the end of its log"
+"""What there is to do where nothing is known."""
+
 _LONGEST = 300
 _MOST = 200
 _UNKNOWN = "(not named)"
+_EDGE = re.compile(r"(?m)^[ \t]{0,9}(?:begin|end)[ \t][^\n]{0,200}$")
+
+Edge = tuple[str, str]
+"""("begin" or "end", name of a stage)."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,10 @@ def explain(log: str) -> list[Explanation]:
 
     The same thing about the same layer stands once.
     """
+    edges = _edges(log)
     taken: list[tuple[int, int]] = []
-    found: dict[tuple[str, str], tuple[int, Explanation]] = {}
+    made: dict[tuple[str, ...], Explanation] = {}
+    found: dict[tuple[str, str], tuple[int, int, Explanation]] = {}
     for key, (pattern, entry) in _messages().items():
         for match in pattern.finditer(log):
             after = bisect.bisect_left(taken, match.span())
@@ -59,50 +67,63 @@ def explain(log: str) -> list[Explanation]:
             ):
                 continue
             taken.insert(after, match.span())
-            made = _explanation(key, entry, match)
-            earlier = found.get((key, made.cause))
-            if earlier is not None:
-                place, first = earlier
-                again = {**asdict(first), "count": first.count + 1}
-                found[key, made.cause] = (min(place, match.start()), Explanation(**again))
-            elif len(found) < _MOST:
-                found[key, made.cause] = (match.start(), made)
+            last = bisect.bisect_left(edges, match.start(), key=lambda x: x[0]) - 1
+            words = {x: (y or _UNKNOWN).strip() for x, y in match.groupdict().items()}
+            words["during"] = during(edges[last][1] if last >= 0 else None)
+            same = (key, *words.values())
+            if same not in made:
+                made[same] = _explanation(key, entry, match.group(), words)
+            group = (key, made[same].cause)
+            if group in found or len(found) < _MOST:
+                place, count, first = found.get(group, (match.start(), 0, made[same]))
+                found[group] = (place, count + 1, first)
     # The mapper puts a line with the place in front of what it says; that says no more then.
-    known = [x for x in found.values() if x[1].id != "other"]
-    shown = [
-        (place, x)
-        for place, x in found.values()
-        if x.id != "other" or not any(y.severity == "error" for _, y in known)
-    ]
-    return [x for _, x in sorted(shown, key=lambda y: (y[1].severity != "error", y[0]))]
+    known = any(
+        x.id != "other" and x.severity == "error" and _messages()[x.id][1]["from"] != "system"
+        for _, _, x in found.values()
+    )
+    shown = [x for x in found.values() if x[2].id != "other" or not known]
+    shown.sort(key=lambda x: (x[2].severity != "error", x[0]))
+    return [replace(x, count=count) for _, count, x in shown]
 
 
-def explain_end(status: int, stage: str | None) -> Explanation:
-    """What an exit status other than 0 says; below 0 is a signal."""
-    during = f"during {stage}" if stage else "before its first stage"
-    if status == -signal.SIGSEGV:
-        return Explanation(
-            "crash", "error", "Segmentation fault", f"the mapper crashed {during}",
-            "find the layer with nnie bisect; seen at optimising with yolov3 on mapper 1.1 and "
-            "with MobileNet v2, where a later mapper may help",
-            "rinetd; mobilenet-caffe-90",
-        )  # fmt: skip
-    if status == -signal.SIGKILL:
-        return Explanation(
-            "killed", "error", "Killed", f"something ended the mapper {during}, most often the "
-            "system because memory ran out",
-            "run it on a machine with more memory, or with log_level 0 and fewer pictures",
-            "derived",
-        )  # fmt: skip
+def explain_end(status: int, last: Edge | None) -> Explanation:
+    """What an exit status other than 0 says.
+
+    Args:
+        status: as a shell says it (128 and the number of a signal), or below 0 that signal.
+        last: where the last stage that the mapper named began or ended, as `follow` has it.
+    """
+    where = during(last)
+    shown = 128 - status if status < 0 else status
+    for key, (_, entry) in _messages().items():
+        if shown in entry.get("statuses", ()):
+            text = f"{entry['says']} (exit status {shown})"
+            return _explanation(key, entry, text, {"during": where})
     what = f"signal {-status}" if status < 0 else f"exit status {status}"
     return Explanation(
-        "ended", "error", what, f"the mapper ended with {what} {during}",
-        "read the end of its log", "derived",
+        "ended", "error", what, f"the mapper ended with {what} {where}",
+        READ_LOG, "derived",
     )  # fmt: skip
 
 
-def stage_of(line: str) -> tuple[str, str] | None:
-    """("begin" or "end", name) of a line that says so."""
+def during(last: Edge | None) -> str:
+    """Where a mapper was whose last words about a stage are `last`."""
+    if last is None:
+        return "before its first stage"
+    edge, name = last
+    return f"during {name}" if edge == "begin" else f"after {name}, before another stage began"
+
+
+def follow(last: Edge | None, edge: Edge) -> Edge:
+    """The edge to remember: an end takes the name that its stage began with."""
+    if edge[0] == "end" and last is not None and last[0] == "begin":
+        return ("end", last[1])
+    return edge
+
+
+def stage_of(line: str) -> Edge | None:
+    """The edge of a stage that a line says."""
     match = _stages().fullmatch(line) if len(line) <= _LONGEST else None
     return (match["edge"], match["name"].strip()) if match else None
 
@@ -117,14 +138,34 @@ def version_of(log: str) -> Version | None:
     return Version(old["version"], None) if old else None
 
 
-def _explanation(key: str, entry: Mapping[str, str], match: re.Match[str]) -> Explanation:
-    words = {x: (y or _UNKNOWN).strip()[:_LONGEST] for x, y in match.groupdict().items()}
-    code = words.get("code", "").lower()
-    words["meaning"] = _data()["codes"].get(code, f"code {code}")
+def _edges(log: str) -> list[tuple[int, Edge]]:
+    """(place in the log, edge) of all stages, in order."""
+    found: list[tuple[int, Edge]] = []
+    last: Edge | None = None
+    for match in _EDGE.finditer(log):
+        edge = stage_of(match.group())
+        if edge is not None:
+            last = follow(last, edge)
+            found.append((match.start(), last))
+    return found
+
+
+def _explanation(
+    key: str, entry: Mapping[str, Any], text: str, words: Mapping[str, str]
+) -> Explanation:
+    filled = {x: plain(y) for x, y in words.items()}
+    code = filled.get("code", "").lower()
+    filled["meaning"] = _data()["codes"].get(code, f"code {code}")
     return Explanation(
-        key, entry["severity"], " ".join(match.group().split())[:_LONGEST],
-        entry["cause"].format(**words), entry["fix"].format(**words), entry["source"],
+        key, entry["severity"], plain(text),
+        entry["cause"].format(**filled), entry["fix"].format(**filled), entry["source"],
     )  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """At most 300 characters in a line that a terminal can show as they are."""
+    line = " ".join(text[: 2 * _LONGEST].split())[:_LONGEST]
+    return "".join(x if x.isprintable() else "?" for x in line)
 
 
 @functools.lru_cache(maxsize=1)
@@ -135,7 +176,7 @@ def _data() -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=1)
-def _messages() -> dict[str, tuple[re.Pattern[str], Mapping[str, str]]]:
+def _messages() -> dict[str, tuple[re.Pattern[str], Mapping[str, Any]]]:
     return {key: (re.compile(x["pattern"]), x) for key, x in _data()["messages"].items()}
 
 

@@ -32,7 +32,8 @@ class Program:
         if self.path is not None:
             return [str(self.path), cfg]
         return [
-            "docker", "run", "--rm", "--init", "--name", container, "--network", "none",
+            "docker", "run", "--rm", "--init", "--pull", "never", "--name", container,
+            "--network", "none",
             "--user", f"{os.getuid()}:{os.getgid()}",
             "--volume", f"{root}:{root}", "--workdir", str(work), str(self.image), self.name, cfg,
         ]  # fmt: skip

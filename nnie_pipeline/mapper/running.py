@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
 import selectors
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from nnie_pipeline import files
 from nnie_pipeline.errors import InputError
+from nnie_pipeline.mapper import guard
 from nnie_pipeline.mapper.cfg import Cfg
+from nnie_pipeline.mapper.cfg_files import named_paths
 
 RESULTS = frozenset(
     {"mapper_quant", "mapper_param", "compiler_quant", "compiler_param", "mapped",
@@ -26,8 +31,9 @@ RESULTS = frozenset(
 """What the mapper leaves where it runs, besides .wk and .dot files (a public tool chain's tree)."""
 
 _LONGEST_LINE = 1 << 16
-_PATIENCE = 5.0
 _TICK = 0.1
+_FOLDER = f"{files.TEMPORARY}map."
+_OWNED = re.compile(rf"{re.escape(_FOLDER)}([0-9]{{1,9}})\.\w+")
 
 
 @contextlib.contextmanager
@@ -41,10 +47,11 @@ def work_folder(cfg_path: Path, cfg: Cfg) -> Iterator[tuple[Path, Path]]:
         The folder, and the one that holds both it and the cfg's.
     """
     home = cfg_path.resolve().parent
-    beside = any(".." in Path(x.value).parts for x in cfg.entries)
+    beside = any(".." in Path(x).parts for x in named_paths(home, cfg))
     root = home.parent if beside else home
+    _sweep(root)
     with files.writing(root):
-        work = Path(tempfile.mkdtemp(prefix=f"{files.TEMPORARY}map.", dir=root))
+        work = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}.", dir=root))
     try:
         up = Path("..") / home.name if beside else Path("..")
         for entry in sorted(home.iterdir()):
@@ -54,9 +61,34 @@ def work_folder(cfg_path: Path, cfg: Cfg) -> Iterator[tuple[Path, Path]]:
             if entry.suffix not in (".wk", ".dot"):
                 (work / name).symlink_to(up / name)
         (work / cfg_path.name).write_bytes(_own_name(cfg_path, cfg))
-        yield work, root
+        with files.locked(work):
+            yield work, root
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _sweep(root: Path) -> None:
+    """Remove what runs that were killed left in `root`.
+
+    A run is over when its process is gone and its folder not locked: a process in another
+    container has a number that means nothing here.
+    """
+    for folder in root.glob(f"{_FOLDER}*"):
+        owner = _OWNED.fullmatch(folder.name)
+        if owner is None or _alive(int(owner[1])):
+            continue
+        with contextlib.suppress(InputError), files.locked(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return True
 
 
 def _own_name(path: Path, cfg: Cfg) -> bytes:
@@ -91,31 +123,48 @@ def run_program(
         longest: seconds; then the program is ended.
         stop: a command that ends it where a signal does not reach it (a container).
 
+    When this process ends while the program runs, by kill -9 too, `guard` ends the program and
+    all that it started.
+
     Returns:
         The exit status; below 0 the number of the signal that ended it.
 
     Raises:
         InputError: it cannot be started, or takes longer than `longest`.
     """
+    # -I -S: neither the user's modules nor the machine's, for a start in a few milliseconds.
+    keeper = subprocess.Popen(
+        [sys.executable, "-I", "-S", guard.__file__, *stop], stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **_in_group(0),
+    )  # fmt: skip
+    process: subprocess.Popen[bytes] | None = None
     try:
         process = subprocess.Popen(
             command, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **_in_group(keeper.pid),
         )  # fmt: skip
-    except OSError as error:
-        raise InputError(
-            f"cannot start {command[0]}: {error.strerror}; is it a program for this machine?"
-        ) from error
-    try:
         end = None if longest is None else time.monotonic() + longest
         _follow(process, log, said, end)
         return process.wait(None if end is None else max(0.0, end - time.monotonic()))
+    except OSError as error:
+        if process is not None:
+            raise
+        raise InputError(
+            f"cannot start {command[0]}: {error.strerror}; is it a program for this machine?"
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise InputError(
             f"the mapper was ended after {longest:g} s; give it more with --timeout"
         ) from error
     finally:
-        _end(process, stop)
+        _end(process, keeper, stop)
+
+
+def _in_group(leader: int) -> dict[str, Any]:
+    """How Popen puts a process into the group of `leader`, itself for 0."""
+    if sys.version_info >= (3, 11):
+        return {"process_group": leader}
+    return {"preexec_fn": functools.partial(os.setpgid, 0, leader)}
 
 
 def _follow(
@@ -126,13 +175,17 @@ def _follow(
 ) -> None:
     assert process.stdout is not None
     rest = b""
+    over: float | None = None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
-            if end is not None and time.monotonic() > end:
+            now = time.monotonic()
+            if end is not None and now > end:
                 raise subprocess.TimeoutExpired(process.args, 0)
             ready = selector.select(_TICK)
-            if not ready and process.poll() is not None:
+            if over is None and process.poll() is not None:
+                over = now
+            if over is not None and (not ready or now > over + guard.PATIENCE):
                 break  # ended, though something it started still holds its output
             if not ready:
                 continue
@@ -149,17 +202,20 @@ def _follow(
         said(rest.decode("utf-8", errors="replace"))
 
 
-def _end(process: subprocess.Popen[bytes], stop: Sequence[str]) -> None:
-    """End the program and all that it started, if any of it still runs."""
-    if process.poll() is None and stop:
+def _end(
+    process: subprocess.Popen[bytes] | None, keeper: subprocess.Popen[bytes], stop: Sequence[str]
+) -> None:
+    """End the program, all that it started if any of it still runs, and its guard."""
+    if stop and process is not None and process.poll() != 0:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            subprocess.run(stop, capture_output=True, timeout=_PATIENCE, check=False)
+            subprocess.run(stop, capture_output=True, timeout=guard.PATIENCE, check=False)
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE)
-    if process.stdout is not None:
-        process.stdout.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(keeper.pid, number)
+        if process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(guard.PATIENCE)
+    keeper.wait()
+    for stream in (keeper.stdin, process.stdout if process is not None else None):
+        if stream is not None:
+            stream.close()

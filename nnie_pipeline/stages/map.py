@@ -5,22 +5,27 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nnie_pipeline import files
 from nnie_pipeline.errors import CheckError, InputError
 from nnie_pipeline.mapper.cfg import Cfg
+from nnie_pipeline.mapper.cfg_files import named_paths
 from nnie_pipeline.mapper.messages import (
+    READ_LOG,
+    Edge,
     Explanation,
     Version,
     explain,
     explain_end,
+    follow,
+    plain,
     stage_of,
     version_of,
 )
@@ -29,7 +34,8 @@ from nnie_pipeline.mapper.running import run_program, work_folder
 from nnie_pipeline.stages.mapped import LOG, RECORD, Mapped, key_of_run, read_file, read_mapped
 from nnie_pipeline.wk.header import read_header
 
-_LARGEST_LOG = 64 << 20
+_LARGEST_LOG = 8 << 20
+_LAST = 2000
 _ERROR_LOGS = ("mapper_error.log", "compiler_error.log")
 
 Tell = Callable[[str], None]
@@ -42,7 +48,7 @@ class _Progress:
     tell: Tell
     expected: str | None
     started: float = field(default_factory=time.monotonic)
-    stage: str | None = None
+    last: Edge | None = None
     began: float = 0.0
     stages: list[dict[str, Any]] = field(default_factory=list)
     version: Version | None = None
@@ -66,13 +72,12 @@ class _Progress:
         if edge is None:
             return
         now = time.monotonic()
+        before, self.last = self.last, follow(self.last, edge)
         if edge[0] == "begin":
-            self.stage, self.began = edge[1], now
+            self.began = now
             self.tell(f"{edge[1]} ...")
-        elif self.stage is not None:
-            seconds = now - self.began
-            self.stages.append({"name": self.stage, "seconds": round(seconds, 3)})
-            self.stage = None
+        elif before is not None and before[0] == "begin":
+            self.stages.append({"name": before[1], "seconds": round(now - self.began, 3)})
 
 
 def cfg_files(place: Path, wanted: Sequence[str]) -> list[Path]:
@@ -136,9 +141,11 @@ def map_cfg(
     run = path.stem
     progress = _Progress(tell, nnie)
     environment = program.environment(os.environ if variables is None else variables)
-    container = f"nnie-map-{os.getpid()}-{re.sub(r'[^A-Za-z0-9_.-]', '_', run)}"
+    container = f"nnie-map-{uuid.uuid4().hex[:12]}"
     stop = () if program.image is None else ("docker", "kill", container)
     with work_folder(path, cfg) as (work, root), files.writing(out):
+        if program.image is not None:
+            _require_seen(path, cfg, root)
         log = work / LOG
         try:
             with log.open("wb") as stream:
@@ -152,10 +159,12 @@ def map_cfg(
             raise
         seconds = time.monotonic() - progress.started
         messages = _messages(work, log)
-        wk, problem = _checked_wk(work, run, cfg, status, progress.stage)
+        wk, problem = _checked_wk(work, run, cfg, status, progress.last)
         if problem is not None:
-            if not any(x.severity == "error" for x in messages):
-                messages.insert(0, problem)
+            errors = [x.id for x in messages if x.severity == "error"]
+            problem = _with_last_words(problem, log)
+            if not errors or (_by_signal(status) and problem.id not in errors):
+                messages.insert(len(errors), problem)
             kept = _keep_failed(log, out, run)
             return Mapped(run, False, out / run, kept, None, None, seconds, tuple(messages))
         record = {
@@ -184,13 +193,59 @@ def map_cfg(
     return read_mapped(out / run)
 
 
+def _require_seen(path: Path, cfg: Cfg, root: Path) -> None:
+    """Refuse what a container that is given `root` alone would not find.
+
+    Raises:
+        InputError: a file that the cfg names lies elsewhere, or docker cannot take the place.
+    """
+    if ":" in str(root):
+        raise InputError(f"{root}: docker takes no folder with : in its path; rename it")
+    home = path.resolve().parent
+    for name in named_paths(home, cfg):
+        if not (home / name).resolve().is_relative_to(root):
+            raise InputError(
+                f"{path} names {name}, which is not in {root}, all that the container sees; copy "
+                "it there (links lead out of it too), or run the mapper without docker"
+            )
+
+
+def _with_last_words(problem: Explanation, log: Path) -> Explanation:
+    """`problem`; where it only points to the end of the log, with that."""
+    if problem.fix != READ_LOG:
+        return problem
+    lines = [x for x in read_log(log)[-_LAST:].splitlines() if x.strip()]
+    last = plain(lines[-1]) if lines else "it is empty"
+    return replace(problem, fix=f'{READ_LOG} ("{last}")' if lines else f"{READ_LOG}: {last}")
+
+
+def _by_signal(status: int) -> bool:
+    """Whether a signal ended the program, or what a shell in front of it started."""
+    return status < 0 or status > 128
+
+
+def read_log(path: Path) -> str:
+    """The text of a log; of one larger than 8 MB both ends, errors stand at the last.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(_LARGEST_LOG // 2)
+        rest = path.stat().st_size - len(data)
+        if rest > _LARGEST_LOG // 2:
+            data += b"\n"
+            file.seek(-(_LARGEST_LOG // 2), os.SEEK_END)
+        data += file.read(_LARGEST_LOG // 2)
+    return data.decode("utf-8", errors="replace")
+
+
 def _messages(work: Path, log: Path) -> list[Explanation]:
     texts = [log, *(work / x for x in _ERROR_LOGS)]
     parts = []
     for path in texts:
         if path.is_file() and not path.is_symlink():
-            with path.open("rb") as file:
-                parts.append(file.read(_LARGEST_LOG).decode("utf-8", errors="replace"))
+            parts.append(read_log(path))
     found = explain("\n".join(parts[:1]))
     known = {(x.id, x.cause) for x in found}
     more = [x for x in explain("\n".join(parts[1:])) if (x.id, x.cause) not in known]
@@ -198,18 +253,18 @@ def _messages(work: Path, log: Path) -> list[Explanation]:
 
 
 def _checked_wk(
-    work: Path, run: str, cfg: Cfg, status: int, stage: str | None
+    work: Path, run: str, cfg: Cfg, status: int, last: Edge | None
 ) -> tuple[Path | None, Explanation | None]:
     """The .wk of a run that went well, or what went wrong."""
     if status != 0:
-        return None, explain_end(status, stage)
+        return None, explain_end(status, last)
     if cfg.get("is_check_prototxt") == "1":
         return None, None
     own = work / f"{run}.wk"
     found = [own] if own.is_file() else sorted(x for x in work.rglob("*.wk") if not x.is_symlink())
     if not found:
         cause = "the mapper ended without an error, but wrote no .wk"
-        return None, _problem("no-wk", cause, "read the end of its log")
+        return None, _problem("no-wk", cause, READ_LOG)
     try:
         header = read_header(found[0])
     except InputError as error:
@@ -246,6 +301,9 @@ def _keep_failed(log: Path, out: Path, run: str) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     place = out / f"{run}.failed.log"
     temporary = out / f"{files.TEMPORARY}{run}.failed.log"
-    shutil.copyfile(log, temporary)
-    temporary.replace(place)
+    try:
+        shutil.copyfile(log, temporary)
+        temporary.replace(place)
+    finally:
+        temporary.unlink(missing_ok=True)
     return place

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnie_pipeline import files
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.mapper.cfg import Cfg, read_cfg
+from nnie_pipeline.mapper.cfg_files import named_paths
 from nnie_pipeline.mapper.messages import Explanation
 from nnie_pipeline.mapper.program import Program
 
@@ -80,27 +80,12 @@ def key_of_run(path: Path, cfg: Cfg, program: Program) -> str:
     if program.path is not None:
         digest.update(f"{program.path.stat().st_mtime_ns}".encode())
     home = path.resolve().parent
-    for place in (path, *_named(home, cfg)):
+    for place in (path, *(home / x for x in named_paths(home, cfg))):
         digest.update(f"{place}\n".encode())
         with contextlib.suppress(OSError), place.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def _named(home: Path, cfg: Cfg) -> Iterator[Path]:
-    """The files that a cfg names, and those that its lists name."""
-    keys = ("prototxt_file", "caffemodel_file", "image_list", "mean_file", "roi_coordinate_file",
-            "gfpq_param_file")  # fmt: skip
-    for entry in cfg.entries:
-        place = home / entry.value
-        if entry.key not in keys or not place.is_file():
-            continue
-        yield place
-        if entry.key == "image_list" and place.stat().st_size < 1 << 20:
-            for line in place.read_text(encoding="utf-8", errors="replace").splitlines():
-                if 0 < len(line.strip()) < 1024 and (home / line.strip()).is_file():
-                    yield home / line.strip()
 
 
 def read_file(path: Path) -> Cfg:
