@@ -348,3 +348,15 @@ def test_the_merged_network_has_the_same_rows(shared: Path) -> None:
     assert prove(model, net).holds
     fused_relu_removed(net)
     assert "mobilenet0_conv5 ends with" in prove(model, net).verdict
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_scale_taken_into_the_first_layer_is_named(shared: Path, bits: int) -> None:
+    net = network(shared)
+    if bits == 8:
+        merge_batch_norm.apply(net)
+    layer = net.find("mobilenet0_conv0")
+    layer.weights = [layer.weights[0] / np.float32(256), *layer.weights[1:]]
+    proof = prove(compiled(shared, bits), net)
+    assert "those of the caffemodel times 256, as when a data_scale" in proof.verdict
+    assert "(in 1 of 58 layers, first mobilenet0_conv0)" in proof.verdict
