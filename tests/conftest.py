@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,10 @@ __all__ = [
 ]
 
 NO_SKIP = os.environ.get("NNIE_NO_SKIP") == "1"
+
+# A shell starts what it puts behind "&" with SIGINT ignored, and programs inherit that: without
+# this, tests of Ctrl-C would fail in a suite that runs in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing(what: str) -> None:
