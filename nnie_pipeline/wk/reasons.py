@@ -16,7 +16,6 @@ from nnie_pipeline.caffe.net import Net, Shape
 from nnie_pipeline.quant.gfpq_format import number_format
 from nnie_pipeline.wk.compared import (
     Compared,
-    Flags,
     beside,
     compare,
     file_codes,
@@ -26,28 +25,16 @@ from nnie_pipeline.wk.compared import (
     straight,
     word_steps,
 )
+from nnie_pipeline.wk.cuts import TELLING, clipped_reason, cut_reason, sparse_reason
 from nnie_pipeline.wk.eps import eps_reason
 from nnie_pipeline.wk.fit import Fitted
 from nnie_pipeline.wk.model import WkModel
 from nnie_pipeline.wk.norm import Norm, exchanged_reason, norm_of
-from nnie_pipeline.wk.predict import Vector
 
 _NUMBER = re.compile(r"-?\d[\d.]*(e-?\d+)?")
 
-_SAME_STEP = 1.001
-"""How far apart, in steps, two codes of one weight may be by rounding alone."""
-
 _ON_A_LEVEL = 0.01
 """How far from a level, in steps, a weight that was rounded to it may be stored as float32."""
-
-_TELLING = 3
-"""One or two weights alone may be as if they were cut, for any reason."""
-
-_SPARSE = 0.01
-"""A smaller share of zeros is no sparse network."""
-
-_SAME_SIZE = 1e-6
-"""Weights clipped at one limit differ by no more than a rounding, as a share of it."""
 
 
 def layer_reason(
@@ -75,9 +62,9 @@ def layer_reason(
     return (
         _channels(found)
         or eps_reason(found, model, norm, before)
-        or _clipped(found, both, norm)
-        or _cut(both, norm)
-        or _sparse(found, both, norm)
+        or clipped_reason(found, both, norm)
+        or cut_reason(both, norm)
+        or sparse_reason(found, both, norm)
         or _width(both)
         or (None if few else _elsewhere(found, given, norm))
         or exchanged_reason(found, model, given, norm)
@@ -105,78 +92,6 @@ def _channels(found: Fitted) -> str | None:
     if (file_codes(found)[:, ::-1] == network_codes(found)).all():
         return "the channels of its input are swapped (RGB against BGR)"
     return None
-
-
-def _clipped(found: Fitted, both: Compared, norm: Norm, least: int = _TELLING) -> str | None:
-    """Weights cut at a limit in the caffemodel only, before BatchNorm was merged or after."""
-    apart = ~both.equal
-    count = np.count_nonzero(apart)
-    same_sign = np.sign(both.codes) * np.sign(both.weights) > 0
-    if count < least or not (same_sign & (np.abs(both.values) > np.abs(both.weights)))[apart].all():
-        return None
-    for weights in _forms(found, both, norm):
-        size = np.abs(weights)
-        # One limit for the layer, or one for each output.
-        for limit in (size.max(), size.max(axis=(1, 2, 3), keepdims=True)):
-            outputs = np.count_nonzero(apart.any(axis=(1, 2, 3)))
-            if np.ndim(limit) and count < 2 * outputs:
-                continue
-            if (size >= limit * (1 - _SAME_SIZE))[apart].all():
-                return (
-                    f"the caffemodel's weights were clipped at {size[apart].max():.4g}: {count} of "
-                    f"{apart.size} are larger in the file"
-                )
-    return None
-
-
-def _cut(both: Compared, norm: Norm, least: int = _TELLING) -> str | None:
-    """Weights cut at a limit in the file only."""
-    apart = ~both.equal
-    count = np.count_nonzero(apart)
-    size, theirs = np.abs(both.weights), np.abs(both.values)
-    same_sign = np.sign(both.codes) * np.sign(both.weights) > 0
-    if count < least or not (same_sign & (theirs < size))[apart].all():
-        return None
-    step = 2.0 ** (_SAME_STEP / number_format(both.bits).steps)
-    for factor in _row_sizes(both, norm):
-        cut = (theirs / factor)[apart]
-        rest = (theirs / factor)[~apart]
-        if cut.max() <= cut.min() * step and rest.max(initial=0) <= cut.max() * step:
-            return (
-                f"its range is clipped in the file: {count} of {apart.size} weights are cut at "
-                f"{cut.max():.4g} (a clip table, gfpq_param_file, or weights clipped before)"
-            )
-    return None
-
-
-def _sparse(found: Fitted, both: Compared, norm: Norm) -> str | None:
-    """Small weights set to zero on one side only."""
-    apart = ~both.equal
-    count = np.count_nonzero(apart)
-    share = f"{100 * count / apart.size:.1f} % of its weights are zero"
-    if not both.weights.any():
-        return "all its weights are zero in the caffemodel, not in the file"
-    if count < _SPARSE * apart.size:
-        return None
-    if (both.codes[apart] == 0).all() and any(
-        _smallest(np.where(apart | (both.codes != 0), x, 0), apart)
-        for x in _forms(found, both, norm)
-    ):
-        return f"{share} in the file only: a sparse_rate was applied by the mapper"
-    sizes = [both.values / x for x in _row_sizes(both, norm)]
-    if (both.weights[apart] == 0).all() and any(_smallest(x, apart) for x in sizes):
-        return f"{share} in the caffemodel only, made sparse later"
-    return None
-
-
-def _smallest(weights: Vector, chosen: Flags) -> bool:
-    """Whether the chosen weights are the smallest, of the layer or of each output."""
-    size = np.abs(weights)
-    for axes in (None, (1, 2, 3)):
-        largest = np.where(chosen, size, 0).max(axis=axes, keepdims=True)
-        if np.count_nonzero(~chosen & (size > 0) & (size < largest * 0.95)) <= chosen.size // 1000:
-            return True
-    return False
 
 
 def _width(both: Compared) -> str | None:
@@ -269,7 +184,7 @@ def _words(found: Fitted, norm: Norm) -> str:
         why = "another bias" + (" (mean or addend of BatchNorm)" if has_norm else "")
     else:
         why = "another bias or BatchNorm"
-    return f"its weights are equal, but {', '.join(parts)} differ: {why}"
+    return f"its weights are equal, but it has {why}; {', '.join(parts)} differ"
 
 
 def _other(found: Fitted, both: Compared, norm: Norm) -> str:
@@ -284,21 +199,6 @@ def _other(found: Fitted, both: Compared, norm: Norm) -> str:
         "their size (rms)"
     )
     hint = None
-    if count < _TELLING:
-        hint = _clipped(found, both, norm, least=1) or _cut(both, norm, least=1)
+    if count < TELLING:
+        hint = clipped_reason(found, both, norm, least=1) or cut_reason(both, norm, least=1)
     return text if hint is None else f"{text}; or {hint}"
-
-
-def _forms(found: Fitted, both: Compared, norm: Norm) -> list[Vector]:
-    """The network's weights as they are held against the file, and before BatchNorm was merged."""
-    before = straight(norm.layer, found.predicted.geometry).astype(np.float64)
-    return [both.weights, before] if norm.merged else [both.weights]
-
-
-def _row_sizes(both: Compared, norm: Norm) -> list[Vector]:
-    """What BatchNorm multiplies each output's weights with: nothing, or its factor."""
-    one = np.ones((len(both.codes), 1, 1, 1))
-    if not norm.merged:
-        return [one]
-    factor = np.abs(norm.factor).reshape(-1, 1, 1, 1)
-    return [one, np.where(factor > 0, factor, 1.0)]
