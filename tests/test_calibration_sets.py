@@ -18,6 +18,7 @@ from nnie_pipeline.calibration.sets import (
     read_set,
     write_set,
 )
+from nnie_pipeline.calibration.stored import bmp
 from nnie_pipeline.errors import InputError
 
 BGR = InputSpec("BGR", (104, 117, 123), (1, 1, 1), "letterbox", "top-left", (104, 117, 123))
@@ -278,3 +279,10 @@ def test_levels_of_all_stored_pixels_are_counted(
         for channel, counts in enumerate(found["counts"]):
             expected = np.bincount(planes[..., channel].reshape(-1), minlength=256)
             assert counts == expected.tolist()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 4), (5, 7), (640, 641)])
+def test_bmp_files_are_those_of_opencv(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for pixels in (noise, noise[..., 0].copy()):
+        assert bytes(bmp(pixels)) == bytes(cv2.imencode(".bmp", pixels)[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from nnie_pipeline.calibration.pictures import read_picture
 from nnie_pipeline.calibration.yuv import RoundTrip, YuvForm, round_trip, to_yvu, yvu_bytes
 
 Counts = npt.NDArray[np.int64]
+
+_BMP_HEADER = 54
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def store(
     planes = planes_of(pixels)
     file = f"pictures/{stem}.bmp"
     raw = f"raw/{stem}.{'bgr' if pixels.ndim == 3 else 'gray'}"
-    (target / file).write_bytes(encoded(".bmp", pixels))
+    (target / file).write_bytes(bmp(pixels))
     (target / raw).write_bytes(filled(planes, form.align).data)
     trip = None
     if form.yuv is not None:
@@ -92,6 +95,25 @@ def is_gray(picture: Picture) -> bool:
     return all(
         np.array_equal(part[..., :2], part[..., 1:]) for part in (picture[::16, ::16], picture)
     )
+
+
+def bmp(pixels: Picture) -> memoryview:
+    """`pixels` (H, W, 3) in B, G, R, or (H, W), as a .bmp file.
+
+    Of colours the same bytes as OpenCV's, in a third of the time: a header, then the rows from the
+    last to the first, each filled with zeros to a multiple of 4 bytes (BITMAPINFOHEADER, 24 bits).
+    """
+    if pixels.ndim == 2:
+        return encoded(".bmp", pixels)
+    height, width = pixels.shape[:2]
+    row = -(-width * 3 // 4) * 4
+    data = np.empty(_BMP_HEADER + height * row, np.uint8)
+    size = (data.size, 0, 0, _BMP_HEADER, 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    data[:_BMP_HEADER] = np.frombuffer(struct.pack("<2sI2HI3I2H2I4I", b"BM", *size), np.uint8)
+    rows = data[_BMP_HEADER:].reshape(height, row)
+    rows[:, : width * 3] = pixels[::-1].reshape(height, width * 3)
+    rows[:, width * 3 :] = 0
+    return data.data
 
 
 def encoded(suffix: str, pixels: Picture) -> memoryview:
