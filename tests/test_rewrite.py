@@ -1045,6 +1045,34 @@ def test_what_changed_nothing_is_not_run_again() -> None:
     assert all(not x.changed and x.difference == 0 for x in done.passes)
 
 
+def test_what_only_got_other_names_is_not_run_again() -> None:
+    runs = []
+
+    def counting(net: Net) -> list[list[Array]]:
+        runs.append([x.tops for x in net.layers])
+        return runner()(net)
+
+    relu = 'layer { name: "relu" type: "ReLU" bottom: "class" top: "relu" }'
+    net, _ = random_net(header(1, 3, 4, 4) + conv("class", "data", 3) + relu)
+    done = rewrite(net, counting)
+    assert [x.name for x in done.passes if x.changed] == ["in-place-activations"]
+    assert len(runs) == 1  # what came before the pass
+
+
+def test_values_that_change_places_are_run_again() -> None:
+    """The same names and layers, another wiring."""
+
+    def exchange(net: Net) -> None:
+        net.layers[-1].bottoms.reverse()
+
+    text = conv("a", "data", 3) + conv("b", "data", 3)
+    minus = """layer { name: "minus" type: "Eltwise" bottom: "a" bottom: "b" top: "minus"
+        eltwise_param { coeff: 1 coeff: -1 } }"""
+    net, _ = random_net(header(1, 3, 4, 4) + text + minus)
+    with pytest.raises(CheckError, match="moves an output"):
+        rewrite_with(broken(exchange, []), net)
+
+
 def test_an_arithmetic_pass_may_move_outputs_a_little_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

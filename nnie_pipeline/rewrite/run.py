@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
@@ -126,7 +126,8 @@ def rewrite(
             as_before = changes.as_before
             run = _as_before(run, as_before)
             run_apart = run_apart and _as_before(run_apart, as_before)
-        after = run(work)
+        unchanged = _same_values(previous, work, changes.values, names)
+        after = before[1] if unchanged else run(work)
         kept = dict.fromkeys(changes.values.get(x, x) for x in previous.outputs)
         if item.new_outputs or list(kept) == work.outputs:
             difference = max_difference(before[1], after)
@@ -199,15 +200,32 @@ def _passes(
 def _same(before: Net, after: Net) -> bool:
     """Whether a pass left everything as it was, so that there is nothing to compare."""
 
-    def parts(net: Net) -> list[object]:
+    def named(net: Net) -> list[object]:
+        return [(x.name, x.in_place) for x in net.layers]
+
+    return named(before) == named(after) and _same_values(before, after, {}, before.outputs)
+
+
+def _same_values(
+    before: Net, after: Net, renamed: Mapping[str, str], outputs: Sequence[str]
+) -> bool:
+    """Whether `after` computes what `before` does, value for value, some of them `renamed`.
+
+    Names of layers and what works in place are not looked at: they change no value.
+    """
+
+    def parts(net: Net, names: Mapping[str, str]) -> list[object]:
+        def named(values: Iterable[str]) -> list[str]:
+            return [names.get(x, x) for x in values]
+
         return [
-            net.inputs,
-            net.outputs,
-            [(x.name, x.type, x.bottoms, x.tops, x.params, x.in_place) for x in net.layers],
+            dict(zip(named(net.inputs), net.inputs.values(), strict=True)),
+            [(x.type, named(x.bottoms), named(x.tops), x.params) for x in net.layers],
             [[id(y) for y in x.weights] for x in net.layers],
         ]
 
-    return parts(before) == parts(after)
+    same_outputs = [renamed.get(x, x) for x in outputs] == after.outputs
+    return same_outputs and parts(before, renamed) == parts(after, {})
 
 
 def _read_only(array: Array) -> Array:
