@@ -157,6 +157,20 @@ def test_values_out_of_range_are_refused(change: dict[str, Any]) -> None:
         write_cfg(SETTINGS | change, [PICTURES])
 
 
+def test_all_that_is_out_of_range_is_named() -> None:
+    with pytest.raises(InputError) as raised:
+        write_cfg(SETTINGS | {"batch_num": 257, "log_level": 9}, [PICTURES])
+    assert "batch_num is 257; it can be 0 to 256" in str(raised.value)
+    assert "log_level is 9; it can be 0, 1, 2, 3" in str(raised.value)
+
+
+def test_only_ends_of_lines_end_a_line() -> None:
+    cfg = read_cfg("[net_type] 0 # a\x0cb\u2028c\r[image_list] ./a.txt\r\n[batch_num] 1\n")
+    assert [(x.key, x.line) for x in cfg.entries] == [
+        ("net_type", 1), ("image_list", 2), ("batch_num", 3)
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -44,7 +44,7 @@ def command(
         typer.Option("--set", help="OPTION=VALUE of the cfg files, repeatable: batch_num=16"),
     ] = None,
     check: Annotated[
-        Path | None, typer.Option(help="say what is wrong with this cfg file; writes nothing")
+        Path | None, typer.Option(help="say what is wrong with this cfg file (status 1: errors)")
     ] = None,
     home: Annotated[
         Path | None,
@@ -134,13 +134,18 @@ def _check(
         if explain:
             _explain(path)
         for finding in found:
-            say(f"{_where(finding)}{finding.severity}: {finding.message}; {finding.fix}")
-    wrong = [x for x in found if x.severity != "hint"]
-    if wrong:
-        errors = sum(x.severity == "error" for x in wrong)
-        fail(f"{path}: {errors} errors, {len(wrong) - errors} warnings", 1)
+            text = f"{_where(finding)}{finding.severity}: {finding.message}; {finding.fix}"
+            say(_printable(text))
+    errors, warnings = (sum(x.severity == y for x in found) for y in ("error", "warning"))
+    if errors:
+        fail(f"{path}: {errors} errors, {warnings} warnings", 1)
     if not as_json:
-        say(f"{path}: nothing wrong")
+        say(f"{path}: no errors, {warnings} warnings" if warnings else f"{path}: nothing wrong")
+
+
+def _printable(text: str) -> str:
+    """`text`, out of anybody's file, without what a terminal would obey."""
+    return "".join(x if x.isprintable() else "?" for x in text)
 
 
 def _where(finding: CfgFinding) -> str:
@@ -173,18 +178,22 @@ def _explain(path: Path | None) -> None:
     )
 
     say = partial(console().print, markup=False)
+
+    def show(lines: Sequence[tuple[str, str]]) -> None:
+        for line, meaning in lines:
+            say(_printable(line))
+            for part in meaning.splitlines():
+                say(f"    {_printable(part)}")
+
     if path is None:
-        for line, meaning in explain_options():
-            say(f"{line}\n    {meaning}")
+        show(explain_options())
         return
     cfg = read_any(existing_file(path, "cfg file"))
-    for line, meaning in explain_cfg(cfg):
-        say(f"{line}\n    {meaning}")
+    show(explain_cfg(cfg))
     left_out = explain_defaults(cfg)
     if left_out:
-        say("left out, so that these hold:")
-        for line, meaning in left_out:
-            say(f"{line}\n    {meaning}")
+        say("not in the file, so that these hold:")
+        show(left_out)
 
 
 def _expected(prototxt: Path, caffemodel: Path) -> str:

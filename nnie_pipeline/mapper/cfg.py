@@ -183,9 +183,10 @@ def write_cfg(
                 f"cfg option {key} is not known to the mapper of NNIE {nnie}, or no option; "
                 "leave it out, or see nnie cfg --explain"
             )
-    for finding in text_findings(cfg, nnie):
-        if finding.severity == "error":
-            raise InputError(f"cfg option {finding.key}: {finding.message}; {finding.fix}")
+    wrong = [x for x in text_findings(cfg, nnie) if x.severity == "error"]
+    if wrong:
+        words = (f"cfg option {x.key}: {x.message}; {x.fix}" for x in wrong)
+        raise InputError(". ".join(words))
     return text
 
 

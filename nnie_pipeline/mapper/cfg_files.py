@@ -39,18 +39,25 @@ def file_findings(cfg: Cfg, home: Path) -> Iterator[CfgFinding]:
             yield from _place_of_results(entry, home)
         elif option.kind in ("file", "list"):
             yield from _there(entry, home)
+    if not str(home).isascii():
+        yield CfgFinding(
+            0, "", "warning", f"the path of the folder {home} is not ASCII; the mapper takes ASCII "
+            "paths only", "run it in a folder that is called with A-Z a-z 0-9 _ . -",
+        )  # fmt: skip
     for number, group in enumerate(cfg.inputs()):
         entries = {
             key: [x for x in cfg.entries if x.key == key][number : number + 1] for key in group
         }
         for entry in entries.get("image_list", []):
-            if group.get("image_type") in _PICTURE_TYPES and _is_file(home, entry.value):
+            if group.get("image_type") != "0" and _is_file(home, entry.value):
                 yield from _pictures(entry, home)
         norm = group.get("norm_type", "")
         for entry in entries.get("mean_file", []):
-            if norm in MEAN_TYPES and entry.value.lower() not in UNUSED_MEANS:
+            # A norm_type that is none hides nothing of the file.
+            if norm not in ("0", "3") and entry.value.lower() not in ("", *UNUSED_MEANS):
                 found = list(_there(entry, home))
-                yield from found or _means(entry, home, norm)
+                text = "5" if entry.value.lower().endswith(".txt") else "4"
+                yield from found or _means(entry, home, norm if norm in MEAN_TYPES else text)
 
 
 def named_paths(home: Path, cfg: Cfg) -> Iterator[str]:
@@ -114,7 +121,8 @@ def _there(entry: Entry, home: Path) -> Iterator[CfgFinding]:
         found = "nothing"
     yield CfgFinding(
         entry.line, entry.key, "error", f"{entry.value[:200]}: found {found} there, from {home}",
-        "name a file, or say with --from in which folder the mapper will run",
+        "write / between folders, not \\" if "\\" in entry.value
+        else "name a file, or say with --from in which folder the mapper will run",
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 
 from nnie_pipeline.caffe.net import Net, Shape
@@ -14,12 +15,13 @@ from nnie_pipeline.mapper.cfg import Cfg
 from nnie_pipeline.mapper.cfg_files import read_means
 from nnie_pipeline.mapper.cfg_rules import SCALE_TYPES, CfgFinding, line_of
 from nnie_pipeline.mapper.folder import inputs_of
+from nnie_pipeline.mapper.options import options
 from nnie_pipeline.mapper.sources import count_tensors
 
 _NORMALISING = frozenset({"BatchNorm", "Bias", "MVN", "Power", "Scale"})
 _ROI = frozenset({"ROIPooling", "PSROIPooling"})
 _RECURRENT = frozenset({"LSTM", "RNN"})
-_DEFAULT_SCALE = 1 / 256
+_DEFAULT_SCALE = "0.00390625"
 _SAME, _NEAR = 1e-6, 2e-2
 """Scales this close are equal, or written with too few digits (0.0039 for 1/255: 0.6 %)."""
 
@@ -55,7 +57,7 @@ def _input(
                 place = line_of(cfg, "image_list", number)
                 yield CfgFinding(place, "image_list", "error", str(error), "write it anew")
         return
-    if kind not in ("1", "3", "5"):
+    if kind is None:
         return
     if len(shape) != 4 or shape[1] not in (1, 3):
         yield CfgFinding(
@@ -65,7 +67,7 @@ def _input(
         )  # fmt: skip
         return
     channels, height, width = shape[1:]
-    if kind != "1" and (width % 2 or (kind == "3" and height % 2)):
+    if kind in ("3", "5") and (width % 2 or (kind == "3" and height % 2)):
         yield CfgFinding(
             line, "image_type", "error",
             f"the input {blob} is {height}x{width}; YUV420SP needs even height and width, "
@@ -73,7 +75,8 @@ def _input(
             "use an even size, or image_type 1",
         )  # fmt: skip
     means = read_means(home, group.get("mean_file", ""))
-    if group.get("norm_type") in ("2", "5") and means and len(means) != channels:
+    unread = ("0", "1", "3", "4")
+    if group.get("norm_type") not in unread and means and len(means) != channels:
         yield CfgFinding(
             line_of(cfg, "mean_file", number), "mean_file", "error",
             f"{group['mean_file']} has {len(means)} means, the input {blob} {channels} channels",
@@ -130,12 +133,15 @@ def _kinds(cfg: Cfg, net: Net) -> Iterator[CfgFinding]:
 
 def model_findings(cfg: Cfg, spec: InputSpec, home: Path) -> Iterator[CfgFinding]:
     """Where the first picture input of a cfg differs from what the model wants."""
-    groups = [(i, x) for i, x in enumerate(cfg.inputs()) if x.get("image_type") in ("1", "3", "5")]
+    groups = [(i, x) for i, x in enumerate(cfg.inputs()) if x.get("image_type", "0") != "0"]
     if not groups:
         return
+    yield from _order(cfg, spec)
     number, group = groups[0]
     norm = group.get("norm_type", "0")
     if norm not in ("0", "2", "3", "5"):
+        if norm not in ("1", "4"):
+            yield from _should_be(cfg, number, spec)
         return
     yield from _scale(cfg, norm, spec)
     means = read_means(home, group.get("mean_file", "")) if norm in ("2", "5") else []
@@ -155,6 +161,18 @@ def model_findings(cfg: Cfg, spec: InputSpec, home: Path) -> Iterator[CfgFinding
             f"the model's means are {_list(wanted)}, those of the cfg {_list(means)}{turned}",
             "write the model's, in its channel order; norm_type 2 or 5 reads them",
         )  # fmt: skip
+
+
+def _should_be(cfg: Cfg, number: int, spec: InputSpec) -> Iterator[CfgFinding]:
+    """What the model wants where norm_type has no meaning and nothing can be compared."""
+    yield CfgFinding(
+        line_of(cfg, "norm_type", number), "norm_type", "hint",
+        f"the model's means are {_list(spec.mean)}, its scale is {_list(spec.scale)}",
+        "norm_type 0 reads none of them, 2 the means, 3 the scale, 5 both",
+    )  # fmt: skip
+
+
+def _order(cfg: Cfg, spec: InputSpec) -> Iterator[CfgFinding]:
     order = cfg.get("RGB_order") or "BGR"
     if spec.colour != "GRAY" and order in ("RGB", "BGR") and order != spec.colour:
         yield CfgFinding(
@@ -173,15 +191,14 @@ def _scale(cfg: Cfg, norm: str, spec: InputSpec) -> Iterator[CfgFinding]:
             "fold them into the first convolution (nnie rewrite --scale)",
         )  # fmt: skip
         return
-    found = 1.0
-    if norm in SCALE_TYPES:
-        try:
-            found = float(cfg.get("data_scale") or _DEFAULT_SCALE)
-        except ValueError:
-            return
-    wanted = spec.scale[0]
+    written = (cfg.get("data_scale") or _DEFAULT_SCALE) if norm in SCALE_TYPES else "1"
+    if options()["data_scale"].problem(written) is not None:
+        return
+    found, wanted = float(written), spec.scale[0]
     difference = abs(found - wanted) / abs(wanted)
-    if difference > _NEAR or math.isnan(difference):
+    # Too few digits are the first ones of the number, rounded or cut.
+    unit = 10.0 ** int(Decimal(written).as_tuple().exponent)
+    if difference > _NEAR or (difference > _SAME and abs(found - wanted) > unit):
         yield CfgFinding(
             line, "data_scale", "error",
             f"the model multiplies pixels by {wanted:.10g}, the cfg by {found:.10g}",

@@ -9,7 +9,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from nnie_pipeline.mapper.cfg import Cfg
-from nnie_pipeline.mapper.options import PREFERRED, UNUSED_MEANS, Option, options
+from nnie_pipeline.mapper.options import (
+    PATHS,
+    PREFERRED,
+    UNUSED_MEANS,
+    Option,
+    options,
+    undocumented,
+)
 
 Severity = Literal["error", "warning", "hint"]
 
@@ -81,6 +88,12 @@ def _keys(cfg: Cfg) -> Iterator[CfgFinding]:
                 f"{better}",
                 f"write [{better}]",
             )  # fmt: skip
+        elif entry.key in undocumented():
+            yield CfgFinding(
+                entry.line, entry.key, "warning",
+                f"no document says what {entry.key} does, or which mapper knows it",
+                "take it out, unless HiSilicon told you to write it",
+            )  # fmt: skip
         elif entry.key not in table:
             near = difflib.get_close_matches(entry.key, table, n=1)
             fix = f"did you mean {near[0]}?" if near else "nnie cfg --explain lists all options"
@@ -106,7 +119,7 @@ def _values(cfg: Cfg, nnie: str | None) -> Iterator[CfgFinding]:
         if problem is not None:
             older = option.older.get(entry.value)
             severity: Severity = "warning" if older and nnie != "1.2" else "error"
-            fix = older or f"write {option.range}"
+            fix = f"{entry.value} is {older}" if older else _legal(option, entry.value)
             yield CfgFinding(entry.line, entry.key, severity, f"{entry.key} {problem}", fix)
         elif not entry.value.isascii():
             yield CfgFinding(
@@ -118,10 +131,28 @@ def _values(cfg: Cfg, nnie: str | None) -> Iterator[CfgFinding]:
                 entry.line, entry.key, "error", f"the mapper of NNIE {nnie} has no such option",
                 "take the line out",
             )  # fmt: skip
+        elif option.kind in PATHS and " " in entry.value:
+            yield CfgFinding(
+                entry.line, entry.key, "warning",
+                "a path with a space: no document says that the mapper takes it",
+                "rename the file or folder with A-Z a-z 0-9 _ . -",
+            )  # fmt: skip
         if option.kind == "output" and entry.value.endswith(".wk"):
             yield CfgFinding(
                 entry.line, entry.key, "warning", "the mapper adds .wk itself", "write it without"
             )
+
+
+def _legal(option: Option, value: str) -> str:
+    """What to write instead of a value that is none."""
+    if not value:
+        return f"write {option.range}"
+    if option.kind == "choice":
+        near = next((x for x in option.values if x.lower() == value.lower()), None)
+        word = difflib.get_close_matches(value.split(maxsplit=1)[0], option.values, n=1)
+        best = near or (word[0] if word else None)
+        return f"write {best}" if best else "write one of these"
+    return "write a shorter path" if option.kind == "output" else "write a number in this range"
 
 
 def _missing(cfg: Cfg) -> Iterator[CfgFinding]:

@@ -7,13 +7,16 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
 from nnie_pipeline.resources import data_folder
 
 Kind = Literal["file", "list", "mean", "output", "integer", "number", "choice"]
+
+PATHS = ("file", "list", "mean", "output")
+"""The kinds of options that are paths."""
 
 PREFERRED = {"instructions_name": "instruction_name"}
 """The guide's tables say instructions_name; its figures and all working files the other."""
@@ -88,16 +91,33 @@ class Option:
         return self.low <= number <= self.high
 
     def _out_of_range(self, value: str) -> str:
-        older = f" ({value}: {self.older[value]})" if value in self.older else ""
-        return f"is {value[:60]}; it can be {self.range}{older}"
+        return f"is {value[:60]}; it can be {self.range}"
+
+
+@functools.lru_cache(maxsize=1)
+def _table() -> dict[str, Any]:
+    text = (data_folder("mapper_cfg") / "options.yaml").read_text(encoding="utf-8")
+    table: dict[str, Any] = yaml.safe_load(text)
+    return table
+
+
+def sources() -> Mapping[str, str]:
+    """What the table names as sources, by their short names."""
+    found: dict[str, str] = _table()["sources"]
+    return found
+
+
+def undocumented() -> tuple[str, ...]:
+    """Options that cfg files are seen with and no document describes."""
+    return tuple(_table()["undocumented"])
 
 
 @functools.lru_cache(maxsize=1)
 def options() -> Mapping[str, Option]:
     """All options by their key, in the order of the table."""
-    text = (data_folder("mapper_cfg") / "options.yaml").read_text(encoding="utf-8")
     found = {}
-    for key, entry in yaml.safe_load(text)["options"].items():
+    for key, given in _table()["options"].items():
+        entry = dict(given)
         for table in ("values", "older"):
             entry[table] = {str(x): y for x, y in entry.get(table, {}).items()}
         entry["nnie"] = tuple(entry.get("nnie", ("1.1", "1.2")))

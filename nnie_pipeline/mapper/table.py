@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 
-import yaml
-
-from nnie_pipeline.mapper.options import PREFERRED, Option, options
-from nnie_pipeline.resources import data_folder
+from nnie_pipeline.mapper.options import PREFERRED, Option, options, sources, undocumented
 
 _HEAD = """# The options of nnie_mapper's cfg files
 
@@ -19,6 +15,10 @@ Generated from `mapper_cfg/options.yaml` by `python -m nnie_pipeline.mapper.tabl
 A line is `[option] value`. The order of lines is free, but the options "for each input" are one
 group an input, and the groups stand in the order of the inputs in the prototxt. Paths are ASCII,
 relative to the folder that the mapper runs in.
+
+`--check` prints errors (the mapper would refuse the file, or make a wrong network), warnings and
+hints. It ends with status 1 where there are errors, 0 where there are none, and 2 for a file that
+cannot be read.
 """
 
 
@@ -39,8 +39,11 @@ def markdown() -> str:
             for other, usual in PREFERRED.items()
         )
         + "\n",
+        "## Options that no document describes\n",
+        "\n".join(f"- `{x}`: nnie cfg never writes it, --check warns." for x in undocumented())
+        + "\n",
         "## Sources\n",
-        "\n".join(f"- {key}: {text}" for key, text in sorted(_sources().items())) + "\n",
+        "\n".join(f"- {key}: {text}" for key, text in sorted(sources().items())) + "\n",
     ]
     return "\n".join(parts)
 
@@ -77,12 +80,6 @@ def _default(option: Option) -> str:
     if option.default is not None:
         return f"`{option.default}`"
     return "has to be there" if option.needed else "none"
-
-
-def _sources() -> Mapping[str, str]:
-    text = (data_folder("mapper_cfg") / "options.yaml").read_text(encoding="utf-8")
-    found: dict[str, str] = yaml.safe_load(text)["sources"]
-    return found
 
 
 if __name__ == "__main__":

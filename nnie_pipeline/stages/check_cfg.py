@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from nnie_pipeline.mapper.cfg import Cfg, scan_cfg
 from nnie_pipeline.mapper.cfg_files import file_findings
 from nnie_pipeline.mapper.cfg_network import model_findings, network_findings
 from nnie_pipeline.mapper.cfg_rules import CfgFinding, line_of, text_findings
-from nnie_pipeline.mapper.options import PREFERRED, Option, options
+from nnie_pipeline.mapper.options import (
+    PREFERRED,
+    UNUSED_MEANS,
+    Option,
+    options,
+    sources,
+    undocumented,
+)
 
 _LARGEST = 1 << 20
 
@@ -54,7 +62,12 @@ def check_cfg(
     """
     cfg = read_any(path)
     place = path.resolve().parent if home is None else home
-    found = [*text_findings(cfg, nnie), *file_findings(cfg, place), *_network(cfg, place)]
+    network = list(_network(cfg, place))
+    # What the network's layers ask for says more than which issue of the guide a value is from.
+    text = text_findings(cfg, nnie)
+    if any(x.key == "net_type" for x in network):
+        text = [x for x in text if not x.message.startswith("net_type is ")]
+    found = [*text, *file_findings(cfg, place), *network]
     beside = path.resolve().parent.parent / "calibration"
     if spec is None and (beside / RECORD).is_file():
         spec = read_set(beside).input
@@ -77,13 +90,31 @@ def _network(cfg: Cfg, home: Path) -> Iterator[CfgFinding]:
 
 
 def explain_cfg(cfg: Cfg) -> list[tuple[str, str]]:
-    """Each line of a cfg file and what it means."""
-    lines = []
+    """Each line of a cfg file that is not empty, and what it means."""
+    several = len(cfg.inputs()) > 1
+    seen: Counter[str] = Counter()
+    lines = {number: (text, _foreign(text)) for number, text in cfg.foreign}
     for entry in cfg.entries:
-        option = options().get(PREFERRED.get(entry.key, entry.key))
-        meaning = "no option of the mapper" if option is None else _in_words(option, entry.value)
-        lines.append((f"[{entry.key}] {entry.value}".rstrip(), meaning))
-    return lines
+        key = PREFERRED.get(entry.key, entry.key)
+        seen[key] += 1
+        option = options().get(key)
+        if option is not None:
+            number = f"input {seen[key]}: " if option.group and several else ""
+            meaning = number + _in_words(option, entry.value)
+        elif entry.key in undocumented():
+            meaning = "no document says what this option does"
+        else:
+            meaning = "no option of the mapper"
+        if entry.comment:
+            meaning += f"\ncomment: {entry.comment} (no document says that the mapper skips it)"
+        lines[entry.line] = (f"[{entry.key}] {entry.value}".rstrip(), meaning)
+    return [lines[x] for x in sorted(lines)]
+
+
+def _foreign(text: str) -> str:
+    if text.startswith("#"):
+        return "a comment (no document says that the mapper skips it)"
+    return "no option: a line is [key] value"
 
 
 def explain_defaults(cfg: Cfg) -> list[tuple[str, str]]:
@@ -97,23 +128,44 @@ def explain_defaults(cfg: Cfg) -> list[tuple[str, str]]:
 
 
 def explain_options() -> list[tuple[str, str]]:
-    """Every option, its values and what it means."""
+    """Every option, its values and what it means; a line each, and where that is from."""
     lines = []
     for key, option in options().items():
-        said = [f"{option.meaning} ({option.range})"]
-        said += [f"{value}: {meaning}" for value, meaning in option.values.items()]
-        if option.default is not None:
-            said.append(f"default {option.default}")
+        said = [option.meaning]
+        if option.kind == "choice":
+            said += [f"{value}: {meaning}" for value, meaning in option.values.items()]
+        else:
+            said.append(f"value: {option.range}")
         if option.group:
             said.append("once for every input, in the prototxt's order")
-        said.append(f"source: {option.source}")
-        lines.append((f"[{key}]", "; ".join(said)))
+        if option.many:
+            said.append("may be repeated")
+        if len(option.nnie) == 1:
+            said.append(f"known to the mapper of NNIE {option.nnie[0]} only")
+        if option.default is not None:
+            said.append(f"left out: {option.default}")
+        elif option.needed:
+            said.append("has to be there")
+        said.append(f"source: {sources()[option.source]}")
+        lines.append((f"[{key}]", "\n".join(said)))
     return lines
 
 
 def _in_words(option: Option, value: str) -> str:
     problem = option.problem(value)
     if problem is not None:
-        return f"{option.meaning}; {problem}"
+        older = f"; {value} is {option.older[value]}" if value in option.older else ""
+        return f"{option.meaning}\nwrong: {option.key} {problem}{older}"
+    if option.kind == "mean" and value.lower() in UNUSED_MEANS:
+        return f"{option.meaning}\nhere none are read"
+    if option.kind == "number" and _fraction(value):
+        return f"{option.meaning}: {_fraction(value)}"
     chosen = option.values.get(value)
     return f"{option.meaning}: {chosen}" if chosen else option.meaning
+
+
+def _fraction(value: str) -> str | None:
+    """1/N where a number is that to seven digits."""
+    number = float(value)
+    below = round(1 / number) if 1e-6 < number < 1 else 0
+    return f"1/{below}" if below and abs(number * below - 1) < 1e-7 else None
