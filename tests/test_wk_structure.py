@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -314,6 +315,27 @@ def test_layers_that_no_public_file_shows_are_not_guessed(tmp_path: Path) -> Non
     proof = prove(decode(path), active)
     assert proof.holds
     assert "all of Sigmoid" in proof.unproven
+
+
+def test_rows_of_unknown_types_are_not_guessed(shared: Path) -> None:
+    model = compiled(shared, 16)
+    number = next(i for i, x in enumerate(model.records) if x.type == 7)
+    net = network(shared)
+    for kind in (24, 31):
+        rows = list(model.records)
+        rows[number] = replace(rows[number], type=kind)
+        proof = prove(replace(model, records=tuple(rows)), net)
+        assert proof.holds
+        assert any("which row is which layer" in x for x in proof.unproven)
+
+
+def test_a_layer_that_nobody_reads_has_no_row(shared: Path) -> None:
+    net = network(shared)
+    layer = Layer("extra", "Pooling", [top_of(net, "mobilenet0_relu5")], ["extra"])
+    layer.params.pooling_param.kernel_size = 2
+    net.layers.append(layer)
+    proof = prove(compiled(shared, 16), net)
+    assert "Pooling extra of 32x159x159 of the network has no row" in proof.verdict
 
 
 def test_another_number_of_joined_layers_is_noticed(shared: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from nnie_pipeline.wk.model import FROM_CHIP, PACKED, WkRecord
+from nnie_pipeline.wk.model import PACKED, WkRecord
 from nnie_pipeline.wk.programs import Program
 
 Place = tuple[tuple[int, int], ...]
@@ -54,8 +54,7 @@ class Memory:
         known = [x for x in places if x is not None]
         ours = [self.owner(x, channel) for x in known]
         if not program.inputs and number:
-            rows = [number - 1]
-            same = [self._direct(x) for x in known] == [True]
+            rows, same = [number - 1], True
         else:
             rows = [self.writer(number, x) for x in program.inputs]
             addresses = [self.address(x, channel) for x in known]
@@ -65,11 +64,6 @@ class Memory:
         if sorted(rows) != sorted(ours):
             return "other", rows
         return ("right" if same else "open"), rows
-
-    def _direct(self, place: Place) -> bool:
-        """Whether the next row can read this place without the memory."""
-        first, end = place[0]
-        return len(place) == 1 == end - first and bool(self.records[first].flags & FROM_CHIP)
 
     def adjoin(self, place: Place) -> bool:
         """Whether the rows lie one behind another."""

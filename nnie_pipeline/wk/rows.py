@@ -11,6 +11,8 @@ INPUT, OUTPUT, SOFTMAX, RESHAPE = 44, 45, 16, 39
 """Types of rows."""
 
 CONVOLUTIONS = (0, 1)
+KNOWN = frozenset({*CONVOLUTIONS, 3, 7, SOFTMAX, 27, RESHAPE, INPUT, OUTPUT})
+"""Types of rows of which it is known for which layers they stand."""
 
 
 def row_text(number: int, row: WkRecord) -> str:

@@ -15,6 +15,7 @@ from nnie_pipeline.wk.dealing import Dealing, MismatchError
 from nnie_pipeline.wk.fit import Fitted
 from nnie_pipeline.wk.model import WkModel
 from nnie_pipeline.wk.operations import not_proven
+from nnie_pipeline.wk.rows import KNOWN
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ def structure(model: WkModel, net: Net, fitted: Sequence[Fitted]) -> Structure:
     try:
         dealing.run()
     except MismatchError as error:
-        if all(x.sure for x in dealing.all):
+        strange = {x.layer.type for x in dealing.all if not x.sure}
+        strange |= {x.type_name for x in model.records if x.type not in KNOWN}
+        if not strange:
             dealing.reasons.append(str(error))
         else:
-            types = sorted({x.layer.type for x in dealing.all if not x.sure})
-            dealing.open.append(f"rows of the layer table ({', '.join(types)} are in none known)")
+            names = ", ".join(sorted(strange))
+            dealing.open.append(f"which row is which layer ({names}: how they run is not known)")
     wired = any(x is not None for x in model.programs)
     unproven = not_proven(dealing.all, dealing.softmax_told, wired) + dealing.open
     return Structure(tuple(dealing.reasons), tuple(unproven), dealing.z_before)
