@@ -120,6 +120,15 @@ def test_lengths_are_those_of_the_blocks() -> None:
         assert layer_lengths(bodies) == [len(x) for x in encode_layer(bodies)]
 
 
+@given(st.lists(st.lists(st.tuples(st.sampled_from([0, 7, 128]), st.integers(1, 30)), min_size=1)
+                , min_size=1, max_size=4))  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_lengths_of_blocks_with_runs(runs: list[list[tuple[int, int]]]) -> None:
+    """Each run twice as long, so that sizes are even; they end and begin with the same byte."""
+    bodies = [np.repeat(*np.array(x).T * [[1], [2]]).astype(np.uint8) for x in runs]
+    assert layer_lengths(bodies) == [len(x) for x in encode_layer(bodies)]
+
+
 @pytest.mark.parametrize(("bits", "rows"), [(8, 1435), (16, 1435)])
 def test_what_a_public_file_holds(shared: Path, bits: int, rows: int) -> None:
     model = decode(compiled(shared, bits))

@@ -7,7 +7,8 @@ symbols of equal frequency is not known, so own tables may differ in those place
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -97,17 +98,32 @@ def _planned(bodies: Sequence[Bytes]) -> tuple[Bytes, bool, list[int]]:
     plans = []
     for run_mode in (False, True) if counts.max() * 2 > counts.sum() else (False,):
         table = choose_table(bodies, run_mode)
-        lengths = [_length(x, table, i == 0, run_mode) for i, x in enumerate(bodies)]
-        plans.append((table, run_mode, lengths))
+        plans.append((table, run_mode, _lengths(bodies, table, run_mode)))
     return min(plans, key=lambda x: sum(x[2]))
 
 
-def _length(body: Bytes, table: Bytes, with_table: bool, run_mode: bool) -> int:
-    _, bits = _fields(body, table, run_mode)
-    total = int(bits.sum()) + 1
-    behind = _marked(np.cumsum(bits))
-    packed = HEAD + SYMBOLS * with_table + -(-(total + len(behind)) // 8) + CHECK
-    return min(packed, HEAD + len(body) + CHECK)
+def _lengths(bodies: Sequence[Bytes], table: Bytes, run_mode: bool) -> list[int]:
+    """The lengths of the blocks, the first with `table` in it: fields counted, none written."""
+    code = code_table(run_mode)
+    _, bits = _of_each_byte(table, code)
+    data = np.concatenate(bodies)
+    sizes = np.array([len(x) for x in bodies])
+    start = np.cumsum(sizes) - sizes
+    is_fill = data == table[0]
+    before = np.concatenate([[False], is_fill[:-1]])
+    behind = np.concatenate([is_fill[1:], [False]])
+    before[start] = behind[start[1:] - 1] = False  # no run goes on into the next block
+    left = np.flatnonzero(is_fill & ~before)
+    run = np.flatnonzero(is_fill & ~behind) + 1 - left
+    cost = sum(times * width for times, _, _, width in _run_fields(run, code, run_mode))
+    owner = np.searchsorted(start, left, side="right") - 1
+    total = np.add.reduceat(np.where(is_fill, 0, bits[data]), start)
+    total += np.bincount(owner, cost, len(bodies)).astype(np.int64)
+    # As `_marked`: every grid point up to the end of the last field before the end field.
+    markers = np.maximum((total - (MARKER_FIRST - 1)) // (MARKER_STEP - 1) + 1, 0)
+    packed = HEAD + CHECK + -(-(1 + total + END_FIELD[1] + markers) // 8)
+    packed[0] += SYMBOLS
+    return [int(x) for x in np.minimum(packed, HEAD + CHECK + sizes)]
 
 
 def place_blocks(lengths: Sequence[int]) -> list[int]:
@@ -143,23 +159,16 @@ def _fields(body: Bytes, table: Bytes, run_mode: bool) -> tuple[Ints, Ints]:
     is_fill = body == fill
     edges = np.flatnonzero(np.diff(np.concatenate([[0], is_fill.view(np.int8), [0]])))
     left, right = edges[::2], edges[1::2]
-    remaining = right - left
     place = [np.flatnonzero(~is_fill)]
     values, widths = [value[body[place[0]]]], [bits[body[place[0]]]]
-    longest = code.runs[0]
     at = left.copy()
-    # Long runs first, then what is left; equal to trying the longest that fits each time.
-    for count, field, width in code.runs:
-        times = remaining // count
-        if count == longest[0] and run_mode:
-            times = np.maximum(remaining - 1, 0) // count  # nine only while more than nine remain
+    for times, count, field, width in _run_fields(right - left, code, run_mode):
         repeated = np.repeat(np.arange(len(at)), times)
         order = np.arange(len(repeated)) - np.repeat(np.cumsum(times) - times, times)
         place.append(at[repeated] + order * count)
         values.append(np.full(len(repeated), field))
         widths.append(np.full(len(repeated), width))
         at += times * count
-        remaining -= times * count
     where = np.argsort(np.concatenate(place), kind="stable")
     end_value, end_bits = END_FIELD
     return (
@@ -168,12 +177,33 @@ def _fields(body: Bytes, table: Bytes, run_mode: bool) -> tuple[Ints, Ints]:
     )
 
 
+def _run_fields(
+    remaining: Ints, code: CodeTable, run_mode: bool
+) -> Iterator[tuple[Ints, int, int, int]]:
+    """For each run field: how often it stands in runs of these lengths, its count, value, bits.
+
+    Long runs first, then what is left; equal to trying the longest that fits each time.
+    """
+    for count, field, width in code.runs:
+        times = remaining // count
+        if count == code.runs[0][0] and run_mode:
+            times = np.maximum(remaining - 1, 0) // count  # nine only while more than nine remain
+        yield times, count, field, width
+        remaining = remaining - times * count
+
+
 def _of_each_byte(table: Bytes, code: CodeTable) -> tuple[Ints, Ints]:
-    fields = [literal_field(x) for x in range(256)]
-    for place in reversed(range(len(code.single))):
-        fields[table[place]] = code.single[place]
-    value, bits = np.array(fields, np.int64).T
+    value, bits = _literals().copy()
+    # The first place of a symbol counts.
+    value[table[: len(code.single)][::-1]] = [x for x, _ in reversed(code.single)]
+    bits[table[: len(code.single)][::-1]] = [x for _, x in reversed(code.single)]
     return value, bits
+
+
+@functools.cache
+def _literals() -> Ints:
+    value, bits = zip(*(literal_field(x) for x in range(256)), strict=True)
+    return np.array([value, bits], np.int64)
 
 
 def _stream(value: Ints, bits: Ints) -> bytes:
