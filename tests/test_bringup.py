@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import helper
 
@@ -176,8 +177,9 @@ def test_the_commands_for_the_board(kit_run: tuple[Path, Ran], small_build: Buil
     mapper = small_build.folder / "mapper" / "retinaface_inst_16bit.wk"
     assert [x.strip() for x in ran.out.splitlines()[-6:]] == [
         f"scp {place / 'kit.tar.gz'} {mapper} root@BOARD:",
-        "ssh root@BOARD 'tar xzf kit.tar.gz && sh retinaface-128x128-bringup/run_on_board.sh "
-        "./sample_nnie_main retinaface_inst_16bit.wk'",
+        "ssh root@BOARD 'tar xzf kit.tar.gz retinaface-128x128-bringup/inputs "
+        "retinaface-128x128-bringup/run_on_board.sh && sh retinaface-128x128-bringup/"
+        "run_on_board.sh ./sample_nnie_main retinaface_inst_16bit.wk'",
         f"rm -rf {place / 'kit-pulled'} && scp -r root@BOARD:retinaface-128x128-bringup/pulled "
         f"{place / 'kit-pulled'}",
         f"python3 {place / 'kit' / 'check.py'} {place / 'kit-pulled'}",
@@ -211,11 +213,10 @@ if [ $# -eq 0 ]; then
     printf 'index:\\n\\t 0) RFCN(Read File).\\n\\t 1) Segnet(Read File).\\n'
     exit 1
 fi
-kit=$(echo "$BOARD"/*-bringup)
-for picture in "$kit"/inputs/*; do
+for picture in "$KIT"/inputs/*; do
     if cmp -s data/nnie_image/rgb_planar/segnet_image_224x224.bgr "$picture"; then
         name=$(basename "$picture")
-        for file in "$kit/golden/16bit/${name%.*}"/seg*.hex; do
+        for file in "$KIT/golden/16bit/${name%.*}"/seg*.hex; do
             cp "$file" "$(basename "$file" | sed s/layer/layer4/)"
         done
     fi
@@ -246,6 +247,7 @@ def test_the_commands_that_nnie_run_prints_work_as_they_are(tiny: Path, place: s
     assert ran.status == 0, ran
     lines = [x.removeprefix("board:").strip() for x in ran.out.splitlines()]
     (folder,) = (tiny / place).iterdir()
+    environment["KIT"] = str(folder / "bringup")
 
     def run(line: str, where: Path = tiny) -> str:
         done = subprocess.run(
@@ -348,16 +350,65 @@ def test_a_gray_recogniser(tmp_path: Path, cli: Cli) -> None:
     (output,) = about["outputs"]
     golden = made / "golden" / "16bit" / "001_1"
     vector = read_words(golden / output["file"]) / 4096
-    found = np.array((golden / "found.txt").read_text("ascii").split(), float)
-    assert found == pytest.approx(vector / np.linalg.norm(vector), abs=1e-8)
+    embedding = np.array((golden / "found.txt").read_text("ascii").split(), float)
+    assert embedding == pytest.approx(vector / np.linalg.norm(vector), abs=1e-8)
     assert "one gray plane" in (made / "CHECKLIST.en.md").read_text("utf-8")
     assert '#define NNIE_INPUT_ORDER "GRAY"' in (made / "nnie_model.h").read_text("ascii")
+    found = check(made, made / "golden" / "8bit")
+    assert found.status == 0, found
+    assert "compared with the 8 bit network" in found.out
+
+
+def check(kit: Path, *words: str | Path) -> Ran:
     done = subprocess.run(
-        [sys.executable, made / "check.py", made / "golden" / "8bit"], capture_output=True,
-        text=True, timeout=60, check=False,
+        [sys.executable, kit / "check.py", *words], capture_output=True, text=True, timeout=60,
+        check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done
-    assert "compared with the 8 bit network" in done.stdout
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_board_that_reads_yuv(tiny: Path, cli: Cli) -> None:
+    """Its golden outputs are those of the picture as the chip turns it back, V first."""
+    words = ("run", tiny / "tiny.onnx", "--images", tiny / "pics", "--build", tiny / "yuv")
+    ran = cli(*words, "--yuv", "bt601")
+    assert ran.status == 0, ran
+    (build,) = (tiny / "yuv").iterdir()
+    assert cli("bringup", build).status == 0
+    made = build / "bringup"
+    values = np.frombuffer((made / "inputs" / "probe.yuv").read_bytes(), np.uint8).astype(float)
+    luma, pairs = values[: 32 * 32].reshape(32, 32), values[32 * 32 :].reshape(16, 16, 2) - 128
+    v, u = (pairs[..., i].repeat(2, 0).repeat(2, 1) for i in (0, 1))
+    # ITU-R BT.601, full range
+    blue, red = luma + 1.772 * u, luma + 1.402 * v
+    green = (luma - 0.299 * red - 0.114 * blue) / 0.587
+    seen = np.rint(np.clip([blue, green, red], 0, 255)).astype(np.float32)[None]
+    about = json.loads((made / "kit.json").read_text(encoding="utf-8"))
+    session = onnxruntime.InferenceSession(str(tiny / "tiny.onnx"))
+    (expected,) = session.run(None, {session.get_inputs()[0].name: seen})
+    (output,) = about["outputs"]
+    words_made = read_words(made / "golden" / "float" / "probe" / output["file"])
+    apart = np.abs(words_made / 4096 - np.asarray(expected).reshape(-1)).max()
+    assert apart <= 0.01 * np.abs(expected).max()  # a level of 255, where a tie is rounded
+    assert about["readings"]["others"][-4:] == [
+        "u-first", "bt601-limited", "bt709-full", "bt709-limited"
+    ]  # fmt: skip
+    header = (made / "nnie_model.h").read_text("ascii")
+    for line in ('NNIE_INPUT_ORDER "YVU420SP"', "NNIE_INPUT_BLOB_TYPE 2", "NNIE_INPUT_BYTES 1536",
+                 'NNIE_YUV_MATRIX "bt601"', 'NNIE_YUV_RANGE "full"'):  # fmt: skip
+        assert f"#define {line}\n" in header
+    for language, said in (("en", "**V before U**, 1536 bytes"), ("zh-CN", "**V 在 U 之前**")):
+        text = (made / f"CHECKLIST.{language}.md").read_text("utf-8")
+        assert said in text
+        assert "SVP_BLOB_TYPE_YVU420SP" in text
+        assert "SVP_BLOB_TYPE_U8" not in text
+    for reading, said in (("u-first", "feed V before U"), ("bt709-full", "by bt709, full range")):
+        pulled = tiny / reading
+        shutil.copytree(made / "golden" / "16bit", pulled)
+        shutil.rmtree(pulled / "probe")
+        shutil.copytree(made / "golden" / "16bit" / f"probe.{reading}", pulled / "probe")
+        found = check(made, pulled)
+        assert found.status == 1
+        assert any(x.startswith("FAIL") and said in x for x in found.out.splitlines()), found
 
 
 def test_folders_with_other_files_are_left_alone(tiny: Path, cli: Cli) -> None:
@@ -370,6 +421,15 @@ def test_folders_with_other_files_are_left_alone(tiny: Path, cli: Cli) -> None:
     assert ran.status == 2
     assert "holds letter.txt, which is no part of a kit" in ran.error
     assert hashes(own) == before
+
+
+def test_a_folder_in_the_archives_place(tiny: Path, cli: Cli) -> None:
+    folder = next((tiny / "build").glob("tiny-*"))
+    (tiny / "kit.tar.gz").mkdir()
+    ran = cli("bringup", folder, "--out", tiny / "kit")
+    assert ran.status == 2
+    assert f"{tiny / 'kit.tar.gz'} is a folder" in ran.error
+    assert not (tiny / "kit").exists()
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "51"])

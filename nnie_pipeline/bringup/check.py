@@ -51,10 +51,10 @@ READINGS = {
     "compile again",
     "both": "channels and means are exchanged: turn the lines of mean.txt and [RGB_order] over "
     "and compile again",
-    "u-first": "the board reads U before V: exchange them in what is fed",
+    "u-first": "the network gets U and V exchanged: feed V before U",
     **{
-        matrix + "-" + span: "the chip turns YUV back by " + matrix + ", " + span + " range: make "
-        "the kit again with --yuv " + matrix + " --range " + span
+        matrix + "-" + span: "the chip turns YUV back by " + matrix + ", " + span + " range: feed "
+        "such YUV, and run nnie run again with --yuv " + matrix + " --range " + span
         for matrix in ("bt601", "bt709")
         for span in ("full", "limited")
     },

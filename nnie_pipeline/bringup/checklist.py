@@ -45,6 +45,7 @@ def checklist(language: str, network: Network, chip: Chip, probe: str | None, de
         geometry=_geometry(spec),
         geometry_zh=_geometry_zh(spec),
         probe=probe,
+        probe_name=probe and Path(probe).stem,
         means=len(set(spec.mean)) > 1,
         decoder=decoder,
     )

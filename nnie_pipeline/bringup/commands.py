@@ -26,7 +26,8 @@ def board_commands(
     wk = f"{name}_inst_16bit.wk"
     inside = kit_name(name, size)
     script = f"sh {inside}/run_on_board.sh ./sample_nnie_main {wk}"
-    run = f"tar xzf {shlex.quote(archive.name)} && {script}"
+    parts = f"{inside}/inputs {inside}/run_on_board.sh"  # all of it is ten times as large
+    run = f"tar xzf {shlex.quote(archive.name)} {parts} && {script}"
     return [
         f"scp {_word(archive)} {_word(build / 'mapper' / wk)} root@BOARD:",
         f"ssh root@BOARD {shlex.quote(run)}",

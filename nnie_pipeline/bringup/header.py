@@ -17,6 +17,7 @@ from nnie_pipeline.heads.retinaface_mxnet import RetinaFaceMxnet
 from nnie_pipeline.heads.scrfd import SCRFD
 from nnie_pipeline.heads.ultraface import UltraFace
 from nnie_pipeline.heads.yolox import YOLOX
+from nnie_pipeline.wk.header import BLOB_TYPES
 
 HEADER = "nnie_model.h"
 _LARGEST_PLAIN = 126
@@ -75,17 +76,22 @@ def _input(network: Network) -> list[str]:
     height, width = network.size
     spec = network.input
     gray = spec.colour == "GRAY"
-    order = "U8, one gray plane" if gray else "U8, planes B, then G, then R"
-    if network.yuv is not None:
-        order = (
-            f"YVU420SP ({network.yuv.matrix}, {network.yuv.range} range), the rows of Y, then of V "
-            "and U in turn"
-        )
-    kind = "YVU420SP" if network.yuv is not None else "GRAY" if gray else "BGR"
+    order, kind = "planes B, then G, then R", "BGR"
+    blob, colours = "U8", []
+    if gray:
+        order, kind = "one gray plane", "GRAY"
+    elif network.yuv is not None:
+        order, kind = "rows of Y, then rows of V and U in turn, V first", "YVU420SP"
+        blob = kind
+        colours = [
+            "/* ITU-R BT.601 or BT.709, and whether Y, V and U go from 0 to 255. */",
+            f"#define NNIE_YUV_MATRIX {text(network.yuv.matrix)}",
+            f"#define NNIE_YUV_RANGE {text(network.yuv.range)}",
+        ]
     return [
-        "/* Input: " + order + ", rows of NNIE_INPUT_WIDTH bytes. A file of the kit holds the",
-        "   rows without padding; a blob has u32Stride bytes from row to row, and its address is",
-        "   aligned likewise: 16 bytes on DDR3, 32 on DDR4. */",
+        f"/* Input: SVP_BLOB_TYPE_{blob}, {order}. Rows have NNIE_INPUT_WIDTH",
+        "   bytes; a file of the kit holds them without padding. A blob has u32Stride bytes from",
+        "   row to row, and its address is aligned likewise: 16 bytes on DDR3, 32 on DDR4. */",
         f"#define NNIE_INPUT_NAME {text(network.input_name)}",
         f"#define NNIE_INPUT_CHANNELS {spec.channels}",
         f"#define NNIE_INPUT_HEIGHT {height}",
@@ -93,8 +99,11 @@ def _input(network: Network) -> list[str]:
         f"#define NNIE_INPUT_BYTES {network.input_bytes}",
         *(f"#define NNIE_INPUT_STRIDE_{x} {aligned(width, x)}" for x in ALIGNMENTS),
         f"#define NNIE_INPUT_ORDER {text(kind)}",
+        f"#define NNIE_INPUT_BLOB_TYPE {BLOB_TYPES.index(blob)}",
+        *colours,
         "",
-        "/* How a picture is laid onto the input: " + _geometry(spec) + ".",
+        "/* How a picture is laid onto the input:",
+        f"   {_geometry(spec)}.",
         "   Resized by OpenCV's INTER_AREA where no side grows, else by INTER_LINEAR. */",
         f"#define NNIE_GEOMETRY {text(spec.geometry)}",
         f"#define NNIE_ANCHOR {text(spec.anchor)}",

@@ -129,7 +129,7 @@ def write_kit(
         script.write_bytes((_DATA / "run_on_board.sh").read_bytes())
         script.chmod(0o755)
         packed = pack(target, kit_name(spec.name, built.size))
-    archive = folder.with_name(f"{folder.name}.tar.gz")
+    archive = _archive(folder)
     with files.added_files(archive.parent) as beside:
         (beside / archive.name).write_bytes(packed)
     return Kit(folder, archive, tuple(x[0] for x in inputs), len(nodes), spec.name, built.size)
@@ -244,8 +244,17 @@ def _chip(build: Path) -> str:
         ) from error
 
 
+def _archive(folder: Path) -> Path:
+    if not folder.name:
+        raise InputError(f"folder {folder} has no name of its own; choose another one with --out")
+    return folder.with_name(f"{folder.name}.tar.gz")
+
+
 def _require_own(folder: Path) -> None:
     """The kit replaces its folder as a whole: never one with anything else in it."""
+    archive = _archive(folder)
+    if archive.is_dir():
+        raise InputError(f"{archive} is a folder; move it away or choose another one with --out")
     if not folder.is_dir():
         return
     foreign = sorted(x.name for x in folder.iterdir() if x.name not in _OWN)
