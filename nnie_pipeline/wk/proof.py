@@ -104,7 +104,10 @@ def prove(model: WkModel, net: Net, bits: int | None = None) -> Proof:
         fits.append((variant, is_merged, fitted, predicted, open_parts))
         if len(fitted) == len(model.layers) and all(x.complete for x in fitted):
             break
-    closest = max(fits, key=lambda x: sum(y.weights[0] for y in x[2]))
+    counts = [sum(y.weights[0] for y in x[2]) for x in fits]
+    closest = fits[int(np.argmax(counts))]
+    if max(counts) * 2 < sum(y.weights[1] for y in closest[2]):
+        closest = fits[0]  # chance makes weights equal; the file's words tell which it may be
     best = _judge(model, net, changed, *closest)
     if bits in (None, model.bits):
         return best
