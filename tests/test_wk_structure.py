@@ -245,6 +245,7 @@ def damaged(shared: Path, tmp_path: Path, bits: int, row: int, field: int, value
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
+        (1, 4, "bytes, not 1, 2 or 4"),
         (2, 16, "bytes a row, its width of 336"),  # width
         (3, 1, "its height, channels and bytes a row make"),
         (4, 1, "its height, channels and bytes a row make"),

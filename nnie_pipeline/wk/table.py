@@ -4,6 +4,7 @@ The header's checksum ends where the table begins, so damage in the table shows 
 rows contradict themselves or the instructions. These rules hold for every row of
 mnet_640_inst.wk and mnet_mergebn_640L_inst.wk:
 
+* an element has 1, 2 or 4 bytes;
 * z is a whole step of the row's width, 0 for 4 bytes (Q20.12);
 * bytes of a row = width times bytes of an element, up to a multiple of 16; four channels side
   by side (flag) make it four times as wide; size = bytes of a row * height * channels;
@@ -53,7 +54,7 @@ def read_table(table: bytes) -> tuple[WkRecord, ...]:
     """The rows of the table.
 
     Raises:
-        InputError: a z that no row of this width can have.
+        InputError: a z that no row of this width can have, or another width.
     """
     found = []
     for number, row in enumerate(ROW.iter_unpack(table)):
@@ -63,6 +64,8 @@ def read_table(table: bytes) -> tuple[WkRecord, ...]:
             kind, size, height, width, channels, offset, flags, stride, place, program,
             z // step if size in BITS else None, row[12],
         )  # fmt: skip
+        if size not in (*BITS, _FIXED_POINT):
+            raise InputError(f"{said(number, record)} has elements of {size} bytes, not 1, 2 or 4")
         if size in BITS and z % step:
             raise InputError(f"{said(number, record)} has z {z}, no whole step at {BITS[size]} bit")
         if size == _FIXED_POINT and z:
