@@ -168,6 +168,15 @@ def test_pictures_of_other_types_are_named(tmp_path: Path) -> None:
         find_pictures(tmp_path)
 
 
+def test_names_can_be_printed_and_stored(tmp_path: Path) -> None:
+    """A terminal gets no control characters, a record no bytes that are not UTF-8."""
+    for name in ("a\x1b[31m\n.png", "人.png", "b\udcff.png"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [x.name for x in find_pictures(tmp_path)] == ["a?[31m?.png", "b?.png", "人.png"]
+    (tmp_path / "c\udcff.gif").write_bytes(b"x")
+    assert [x.source for x in other_pictures(tmp_path)] == ["c?.gif"]
+
+
 def test_the_last_picture_that_can_be_read(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(encoded(".png", scene()))

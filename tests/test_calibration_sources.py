@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nnie_pipeline.calibration.pictures import read_picture, read_preview
-from nnie_pipeline.calibration.sources import files_of, opened
+from nnie_pipeline.calibration.sources import check_apart, files_of, opened
 from nnie_pipeline.calibration.video import frames
 from nnie_pipeline.errors import InputError
 from tests.test_calibration_choice import scene
@@ -125,10 +125,34 @@ def test_frames_of_a_video_are_looked_at_and_chosen(film: Path) -> None:
         assert len(source.pictures) == 2
 
 
+def test_a_video_that_is_cut_off_is_named(film: Path) -> None:
+    data = film.read_bytes()
+    film.write_bytes(data[: len(data) * 6 // 10])
+    with opened(film, 3, every=5) as source:
+        assert len(source.pictures) == 3
+        assert [x.source for x in source.dropped] == ["film.avi"]
+        assert source.dropped[0].reason.startswith("not whole: it states 50 frames and ends near")
+    film.write_bytes(data)
+    with opened(film, 3, every=20) as source:
+        assert source.dropped == ()
+
+
+def test_results_never_lie_among_the_pictures(tmp_path: Path) -> None:
+    """What was written there would be taken for pictures the next time."""
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "pics")
+    for out in ("pics", "pics/deep/set", "link/set", "pics/../pics/x"):
+        with pytest.raises(InputError, match="choose a folder outside it"):
+            check_apart(tmp_path / "pics", tmp_path / out)
+    check_apart(tmp_path / "pics", tmp_path / "pics2" / "set")
+    save(tmp_path / "list.png", scene(1))
+    check_apart(tmp_path / "list.png", tmp_path / "set")
+
+
 @pytest.mark.parametrize(
     ("name", "every", "message"),
-    [("broken.mp4", 1, r"broken\.mp4 cannot be read"), ("film.avi", 0, "--every 0: write 1"),
-     ("gone.mp4", 1, "found nothing there")],
+    [("broken.mp4", 1, r"broken\.mp4 cannot be read: cut off"),
+     ("film.avi", 0, "--every 0: write 1"), ("gone.mp4", 1, "found nothing there")],
 )  # fmt: skip
 def test_a_bad_video_is_named(
     film: Path, name: str, every: int, message: str, capfd: pytest.CaptureFixture[str]

@@ -76,7 +76,7 @@ def find_pictures(folder: Path) -> list[PictureFile]:
             f"picture folder {folder}: found {found} there; give a folder of pictures, a list of "
             "them (.txt) or a video"
         )
-    pictures = [PictureFile(folder / x, x.as_posix()) for x in _inside(folder, SUFFIXES)]
+    pictures = [PictureFile(folder / x, shown(x.as_posix())) for x in _inside(folder, SUFFIXES)]
     if not pictures:
         others = "".join(f"; {x.source} is {x.reason}" for x in other_pictures(folder)[:3])
         raise InputError(
@@ -89,9 +89,17 @@ def find_pictures(folder: Path) -> list[PictureFile]:
 def other_pictures(folder: Path) -> list[Dropped]:
     """What in `folder` and the folders in it is a picture by its name, but of no type read here."""
     return [
-        Dropped(x.as_posix(), f"of a type that is not read ({x.suffix}); convert it to .png")
+        Dropped(
+            shown(x.as_posix()),
+            f"of a type that is not read ({shown(x.suffix)}); convert it to .png",
+        )
         for x in _inside(folder, OTHER_PICTURES)
     ]
+
+
+def shown(name: str) -> str:
+    """`name` as it can be printed: control characters and bytes that are no UTF-8 become "?"."""
+    return "".join(x if x.isprintable() else "?" for x in name)
 
 
 def last_readable(pictures: Sequence[PictureFile]) -> PictureFile:

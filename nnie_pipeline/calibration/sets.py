@@ -150,8 +150,10 @@ def write_set(
         unread: list[Dropped] = []
         first_error = None
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            made = zip(pool.map(write, range(len(pictures))), pictures, strict=True)
-            for done, (x, y) in enumerate(made, 1):
+            # No name for the iterator: Ctrl-C has to end it, which drops what is not begun.
+            for done, (x, y) in enumerate(
+                zip(pool.map(write, range(len(pictures))), pictures, strict=True), 1
+            ):
                 if isinstance(x, UnreadableError):
                     first_error = first_error or x
                     unread.append(Dropped(y.name, x.reason))

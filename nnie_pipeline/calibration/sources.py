@@ -23,8 +23,9 @@ from nnie_pipeline.calibration.pictures import (
     none_readable,
     other_pictures,
     read_preview,
+    shown,
 )
-from nnie_pipeline.calibration.video import VIDEOS, frames
+from nnie_pipeline.calibration.video import VIDEOS, frames, stated_frames
 from nnie_pipeline.errors import InputError
 
 Progress = Callable[[int, int], None]
@@ -34,6 +35,8 @@ DEFAULT_COUNT = 30
 """Frames of a video when nobody says how many (HiSilicon's guide advises 20 to 50 pictures)."""
 
 _LARGEST_LIST = 16 << 20
+_WHOLE = 0.95
+"""Share of the stated frames that a whole video has; some containers only estimate them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,19 @@ def files_of(path: Path) -> list[Path]:
     listed = path.suffix.lower() in LISTS and path.is_file()
     found = [path, *(x.path for x in read_list(path)[0])] if listed else []
     return found or [x.path for x in find_pictures(path) if x.path.exists()]
+
+
+def check_apart(images: Path, out: Path) -> None:
+    """Refuse results inside the folder of pictures: they would be pictures the next time.
+
+    Raises:
+        InputError: `out` is `images` or lies in it.
+    """
+    if images.is_dir() and out.resolve().is_relative_to(images.resolve()):
+        raise InputError(
+            f"{out} lies in the picture folder {images}, so what is written there would be taken "
+            "for your pictures the next time; choose a folder outside it"
+        )
 
 
 @contextlib.contextmanager
@@ -148,9 +164,9 @@ def read_list(path: Path) -> tuple[list[PictureFile], list[Dropped]]:
             continue
         picture = path.parent / name
         if _is_there(picture):
-            found.append(PictureFile(picture, name))
+            found.append(PictureFile(picture, shown(name)))
         else:
-            absent.append(Dropped(name[:200], f"not there ({path.name}, line {number})"))
+            absent.append(Dropped(shown(name[:200]), f"not there ({path.name}, line {number})"))
     if not found and absent:
         raise InputError(
             f"list {path}: none of the {len(absent)} pictures that it names is there, the first is "
@@ -181,7 +197,8 @@ def _from_video(path: Path, count: int, every: int, folder: Path) -> Source:
     for number, frame in frames(path, every):
         numbers.append(number)
         looks.append(look(frame))
-    names = [f"{path.name}/frame_{n:06d}" for n in numbers]
+    name = shown(path.name)
+    names = [f"{name}/frame_{n:06d}" for n in numbers]
     indices, choice = choose(looks, names, count)
     wanted = {numbers[n]: names[n] for n in indices}
     pictures = []
@@ -190,7 +207,10 @@ def _from_video(path: Path, count: int, every: int, folder: Path) -> Source:
             place = folder / f"frame_{number:06d}.bmp"
             _write(place, frame)
             pictures.append(PictureFile(place, wanted[number]))
-    return Source(tuple(pictures), choice)
+    stated = stated_frames(path)
+    cut = numbers[-1] + every < _WHOLE * stated
+    said = f"not whole: it states {stated} frames and ends near frame {numbers[-1]}"
+    return Source(tuple(pictures), choice, (Dropped(name, said),) if cut else ())
 
 
 def _write(place: Path, frame: Picture) -> None:

@@ -17,6 +17,18 @@ VIDEOS = frozenset(
 )
 """Files with these suffixes are read as videos."""
 
+_MOST_FRAMES = 1 << 31
+
+
+def stated_frames(path: Path) -> int:
+    """How many frames the video says it has; 0 where it says nothing."""
+    video = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+    try:
+        stated = video.get(cv2.CAP_PROP_FRAME_COUNT)
+        return int(stated) if 0 < stated < _MOST_FRAMES else 0
+    finally:
+        video.release()
+
 
 def frames(path: Path, every: int, last: int | None = None) -> Iterator[tuple[int, Picture]]:
     """Number and picture (H, W, 3) in B, G, R of every `every`-th frame, from frame 0 on.
@@ -33,7 +45,10 @@ def frames(path: Path, every: int, last: int | None = None) -> Iterator[tuple[in
     video = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
     try:
         if not video.isOpened():
-            raise InputError(f"video {path} cannot be read; convert it to .mp4 (H.264)")
+            raise InputError(
+                f"video {path} cannot be read: cut off, or of a kind that is not known; convert it "
+                "to .mp4 (H.264)"
+            )
         sides = video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)
         if sides[0] * sides[1] > LARGEST_PIXELS:
             raise InputError(f"video {path} has frames of {sides[0]:g}x{sides[1]:g} pixels")

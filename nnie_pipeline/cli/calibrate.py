@@ -62,7 +62,7 @@ def command(
     from contextlib import ExitStack
 
     from nnie_pipeline.calibration.sets import write_set
-    from nnie_pipeline.calibration.sources import chosen_of, opened
+    from nnie_pipeline.calibration.sources import check_apart, chosen_of, opened
     from nnie_pipeline.calibration.stored import RawForm
     from nnie_pipeline.calibration.yuv import yuv_form
     from nnie_pipeline.cli import translate
@@ -74,6 +74,8 @@ def command(
     chosen = translate.size_of(spec, size, None, say)
     form = RawForm(align, None if yuv is None else yuv_form(yuv, value_range))
     wanted = _left(translate.input_spec(spec), mean, scale)
+    if images is not None:
+        check_apart(images, out)
     own = translate.default_pictures() if images is None else []
     with ExitStack() as stack:
         with progress_bar("choosing") as looking:

@@ -106,8 +106,9 @@ def command(
         check_yuv(spec.input.colour, chosen)
 
     if images is not None:
-        from nnie_pipeline.calibration.sources import files_of
+        from nnie_pipeline.calibration.sources import check_apart, files_of
 
+        check_apart(images, build)
         files_of(images)
     # Frames of a video lie in a folder of their own as long as the run lasts.
     stack = ExitStack()
