@@ -274,6 +274,20 @@ def test_stages_are_shown_as_they_come(tmp_path: Path, place: Path, wk: dict[str
     assert "quant files writing ..." in out
 
 
+def test_what_changes_during_a_run_makes_its_results_old(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+) -> None:
+    mapper = install(tmp_path / "sdk", wk=wk, pause=0.2)
+    process = start(place, "--mapper", mapper)
+    wait_for(process, "net parsing")
+    with (place / "mapper" / "net.prototxt").open("a") as file:
+        file.write("# changed\n")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    done = cli("map", place, "--mapper", mapper, "--run", "func_8bit")
+    assert "is up to date" not in done.out
+
+
 def alive(pid: int) -> bool:
     """Whether a process still runs two seconds after it was to end."""
     for _ in range(20):
@@ -543,6 +557,31 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, place: Path, wk: dict[str, st
     done = nnie(*given, loud, preexec_fn=limit)
     assert (done.status, "cannot write" in done.error) == (2, True), done
     assert hashes(place / "mapped" / "net_func_8bit") == kept
+    assert not [x for x in hashes(place) if ".tmp." in x]
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_run(
+    tmp_path: Path, place: Path, cli: Cli
+) -> None:
+    mapper = install(tmp_path / "sdk")
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "mapped"):
+        done = cli("map", place, "--mapper", mapper, "--out", out)
+        assert (done.status, "cannot write" in done.error) == (2, True)
+    assert not (mapper.parent / "calls.txt").exists()
+
+
+def test_an_output_that_nobody_reads_ends_the_mapper(
+    tmp_path: Path, place: Path, wk: dict[str, str]
+) -> None:
+    process = start(place, "--mapper", install(tmp_path / "sdk", wk=wk, pause=0.5))
+    wait_for(process, "net parsing")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert (process.stderr.read(), process.wait(30)) == ("", 0)
+    process.stderr.close()
+    assert not alive(json.loads((tmp_path / "sdk" / "calls.txt").read_text())["pid"])
     assert not [x for x in hashes(place) if ".tmp." in x]
 
 

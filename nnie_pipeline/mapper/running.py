@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from nnie_pipeline import files
 from nnie_pipeline.errors import InputError
@@ -107,7 +107,7 @@ def run_program(
     command: Sequence[str],
     folder: Path,
     environment: Mapping[str, str],
-    log: BinaryIO,
+    log: IO[bytes],
     said: Callable[[str], None],
     longest: float | None = None,
     stop: Sequence[str] = (),
@@ -118,7 +118,7 @@ def run_program(
         command: the program and its arguments.
         folder: where it runs.
         environment: its variables.
-        log: takes standard output and error as they come.
+        log: takes standard output and error as they come; not buffered.
         said: called with each line, without its end; what it raises ends the program.
         longest: seconds; then the program is ended.
         stop: a command that ends it where a signal does not reach it (a container).
@@ -144,7 +144,7 @@ def run_program(
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **_in_group(keeper.pid),
         )  # fmt: skip
         end = None if longest is None else time.monotonic() + longest
-        _follow(process, log, said, end)
+        _follow(process, folder, log, said, end)
         return process.wait(None if end is None else max(0.0, end - time.monotonic()))
     except OSError as error:
         if process is not None:
@@ -169,7 +169,8 @@ def _in_group(leader: int) -> dict[str, Any]:
 
 def _follow(
     process: subprocess.Popen[bytes],
-    log: BinaryIO,
+    folder: Path,
+    log: IO[bytes],
     said: Callable[[str], None],
     end: float | None,
 ) -> None:
@@ -192,8 +193,8 @@ def _follow(
             data = os.read(process.stdout.fileno(), _LONGEST_LINE)
             if not data:
                 break
-            log.write(data)
-            log.flush()
+            with files.writing(folder):
+                log.write(data)
             *lines, rest = (rest + data).replace(b"\r", b"\n").split(b"\n")
             rest = rest[-_LONGEST_LINE:]
             for line in lines:

@@ -143,12 +143,14 @@ def map_cfg(
     environment = program.environment(os.environ if variables is None else variables)
     container = f"nnie-map-{uuid.uuid4().hex[:12]}"
     stop = () if program.image is None else ("docker", "kill", container)
-    with work_folder(path, cfg) as (work, root), files.writing(out):
+    _require_place(out)
+    key = key_of_run(path, cfg, program)  # of what is read, not of what is there hours later
+    with work_folder(path, cfg) as (work, root):
         if program.image is not None:
             _require_seen(path, cfg, root)
         log = work / LOG
         try:
-            with log.open("wb") as stream:
+            with log.open("wb", buffering=0) as stream:
                 status = run_program(
                     program.command(path.name, work, root, container), work, environment, stream,
                     progress.said, longest, stop,
@@ -157,40 +159,52 @@ def map_cfg(
             with contextlib.suppress(OSError):
                 _keep_failed(log, out, run)
             raise
-        seconds = time.monotonic() - progress.started
-        messages = _messages(work, log)
-        wk, problem = _checked_wk(work, run, cfg, status, progress.last)
-        if problem is not None:
-            errors = [x.id for x in messages if x.severity == "error"]
-            problem = _with_last_words(problem, log)
-            if not errors or (_by_signal(status) and problem.id not in errors):
-                messages.insert(len(errors), problem)
-            kept = _keep_failed(log, out, run)
-            return Mapped(run, False, out / run, kept, None, None, seconds, tuple(messages))
-        record = {
-            "run": run,
-            "cfg": path.name,
-            "program": str(program),
-            "version": progress.version.text if progress.version else None,
-            "nnie": progress.version.nnie if progress.version else None,
-            "key": key_of_run(path, cfg, program),
-            "seconds": round(seconds, 3),
-            "stages": progress.stages,
-            "messages": [x.to_dict() for x in messages],
-            "wk": None if wk is None else f"{run}.wk",
-            "sha256": None if wk is None else hashlib.sha256(wk.read_bytes()).hexdigest(),
-        }
-        (work / RECORD).write_text(files.to_json(record), encoding="utf-8")
-        if wk is not None:
-            wk.rename(work / f"{run}.wk")
-        out.mkdir(parents=True, exist_ok=True)
-        with files.replaced_folder(out / run) as target:
-            for entry in _results(work, path.name):
-                shutil.move(entry, target / entry.name)
-        (out / f"{run}.failed.log").unlink(missing_ok=True)
-        if wk is not None:
-            _place_beside(path, out / run / f"{run}.wk")
+        with files.writing(out):
+            seconds = time.monotonic() - progress.started
+            messages = _messages(work, log)
+            wk, problem = _checked_wk(work, run, cfg, status, progress.last)
+            if problem is not None:
+                errors = [x.id for x in messages if x.severity == "error"]
+                problem = _with_last_words(problem, log)
+                if not errors or (_by_signal(status) and problem.id not in errors):
+                    messages.insert(len(errors), problem)
+                kept = _keep_failed(log, out, run)
+                return Mapped(run, False, out / run, kept, None, None, seconds, tuple(messages))
+            record = {
+                "run": run,
+                "cfg": path.name,
+                "program": str(program),
+                "version": progress.version.text if progress.version else None,
+                "nnie": progress.version.nnie if progress.version else None,
+                "key": key,
+                "seconds": round(seconds, 3),
+                "stages": progress.stages,
+                "messages": [x.to_dict() for x in messages],
+                "wk": None if wk is None else f"{run}.wk",
+                "sha256": None if wk is None else hashlib.sha256(wk.read_bytes()).hexdigest(),
+            }
+            (work / RECORD).write_text(files.to_json(record), encoding="utf-8")
+            if wk is not None:
+                wk.rename(work / f"{run}.wk")
+            with files.replaced_folder(out / run) as target:
+                for entry in _results(work, path.name):
+                    shutil.move(entry, target / entry.name)
+            (out / f"{run}.failed.log").unlink(missing_ok=True)
+            if wk is not None:
+                _place_beside(path, out / run / f"{run}.wk")
     return read_mapped(out / run)
+
+
+def _require_place(out: Path) -> None:
+    """Make `out`, before a run of hours finds that it cannot be written.
+
+    Raises:
+        InputError: it cannot.
+    """
+    with files.writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        if not os.access(out, os.W_OK | os.X_OK):
+            raise InputError(f"cannot write into {out}: no permission; choose another folder")
 
 
 def _require_seen(path: Path, cfg: Cfg, root: Path) -> None:
