@@ -417,6 +417,7 @@ MAPS = {
     "an output twice": "38 0\n40 bbox_head.0_Conv\n",
     "no output": "38 12\n",
     "three words": "38 0 1\n",
+    "nothing": "# no line\n",
 }
 
 
@@ -426,7 +427,29 @@ def test_maps_that_are_wrong(kit: Path, tmp_path: Path, fault: str) -> None:
     ran = check(kit, pull(kit, tmp_path / "pulled"), "--map", tmp_path / "map.txt")
     assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
     last = MAPS[fault].splitlines()[-1]
-    assert f'map.txt: "{last}" ' in ran.err
+    said = f'map.txt: "{last}" ' if fault != "nothing" else 'map.txt holds no line "LAYER OUTPUT"'
+    assert said in ran.err
+
+
+def test_names_that_the_terminal_cannot_show(own_kit: Path, tmp_path: Path) -> None:
+    path = own_kit / "kit.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"bbox_head.0_Conv"', '"人脸\\u001b"'), encoding="utf-8")
+    pulled = pull(own_kit, tmp_path / "拉取")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, str(own_kit / "check.py"), str(pulled)], capture_output=True, text=True,
+        timeout=120, check=False, env=environment,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ok   008_astronaut output 0 ???: equal word for word" in done.stdout
+    shutil.rmtree(pulled / "probe")
+    done = subprocess.run(
+        f"{sys.executable} {own_kit / 'check.py'} {pulled} | true", shell=True, timeout=120,
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("check: ")
 
 
 def test_nothing_to_compare(kit: Path, tmp_path: Path) -> None:

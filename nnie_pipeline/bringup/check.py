@@ -18,6 +18,7 @@ import math
 import operator
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -556,6 +557,8 @@ def read_map(path: str, outputs: "list[dict[str, Any]]") -> "dict[int, int]":
         if layer in layers or number in layers.values():
             raise UnfitError(f'{path}: "{line[:80]}" names a layer or an output a second time')
         layers[layer] = number
+    if not layers:
+        raise UnfitError(f'{path} holds no line "LAYER OUTPUT"')
     return layers
 
 
@@ -610,9 +613,14 @@ def plain(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without control characters, which a terminal would obey."""
-    return "".join(x if x.isprintable() else "?" for x in text)
+    """`text` without control characters, which a terminal would obey, and what it cannot show."""
+    encoding = sys.stdout.encoding or "ascii"
+    shown = "".join(x if x.isprintable() else "?" for x in text)
+    return shown.encode(encoding, "replace").decode(encoding)
 
 
 if __name__ == "__main__":
+    for ending in ("SIGINT", "SIGPIPE"):
+        if hasattr(signal, ending):
+            signal.signal(getattr(signal, ending), signal.SIG_DFL)
     sys.exit(main())
