@@ -82,6 +82,16 @@ def test_a_compiled_file_is_decoded_without_compiler_and_engines(shared: Path) -
     assert not modules & HEAVY
 
 
+def test_tables_in_a_pipe_are_not_wrapped(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    file = shared / "models" / "retinaface_mnet025" / "mnet_mergebn_640L_inst.wk"
+    done = run(_LOADED, "wk", str(file))
+    rows = [x for x in done.stdout.splitlines() if x.startswith("│")]
+    assert len(rows) == 10 + 58
+    assert all("…" not in x and x.split("│")[1].strip() for x in rows)
+
+
 def test_the_header_is_shown_before_anything_is_decoded(shared: Path) -> None:
     file = shared / "models" / "retinaface_mnet025" / "mnet_mergebn_640L_inst.wk"
     done = run(_HEADER_ONLY, "wk", str(file))
