@@ -111,7 +111,7 @@ def row_factors(codes: Codes, weights: Array | Vector, bits: int) -> Bounds | No
     places = _places(np.asarray(weights, np.float64).reshape(rows, -1), bits)
     sign = np.sign(flat) * np.sign(weights.reshape(rows, -1))
     step = np.abs(flat).astype(np.float64) - 1
-    inner = (step > 1) & (step < form.top) & (sign != 0)
+    inner = (step > 1) & (step <= form.top) & (sign != 0)
     # What is small beside the rest of its tensor may be stored as zero or as the smallest level.
     inner[[_one_value(x, bits) for x in flat]] = False
     smallest = np.where(flat != 0, places, np.inf).min(axis=1, keepdims=True)
@@ -124,15 +124,18 @@ def row_factors(codes: Codes, weights: Array | Vector, bits: int) -> Bounds | No
     slack = form.steps * FLOAT_ROUNDING
     with np.errstate(invalid="ignore"):
         low = np.where(inner, step - 0.5 - places, -np.inf).max(axis=1) - slack
-        high = np.where(inner, step + 0.5 - places, np.inf).min(axis=1) + slack
+        # What rounds to the step above the top is stored as the top.
+        above = np.where(step == form.top, 1.0, 0.5)
+        high = np.where(inner, step + above - places, np.inf).min(axis=1) + slack
     return None if (low > high).any() else (low, high)
 
 
-def word_steps(found: Fitted) -> Vector:
+def word_steps(found: Fitted, before: int | None) -> Vector:
     """z_w + z_in of each output as its scale word tells it, with the network's BatchNorm factor.
 
-    float64 (outputs,), a whole number but for weights of one size; NaN where the word or the
-    factor is zero.
+    `before` is the z that the layer before writes, where one is known: whether a word counts in
+    2^-42 or in 2^-31 shows in what z_in would be. The result is float64 (outputs,), whole but for
+    weights of one size, NaN where the word or the factor is zero.
     """
     steps = number_format(found.layer.bits).steps
     word = np.abs(found.layer.parameters.scale.astype(np.float64))
@@ -141,7 +144,7 @@ def word_steps(found: Fitted) -> Vector:
     ratio = np.where(used, word, 1.0) / np.where(used, factor, 1.0)
     exact = steps * (np.log2(ratio) - 42)
     with np.errstate(invalid="ignore"):
-        near = found.predicted.z_w + (found.z_in or 0)
+        near = found.predicted.z_w + (before if before is not None else found.z_in or 0)
         exact = np.where(exact < near + steps * IN_2_31, exact + 11 * steps, exact)
     whole = np.rint(exact)
     snapped = np.abs(exact - whole) <= _EXACT_STEP + steps / np.maximum(word, 1.0)

@@ -30,13 +30,13 @@ def clipped_reason(found: Fitted, both: Compared, norm: Norm, least: int = TELLI
     same_sign = np.sign(both.codes) * np.sign(both.weights) > 0
     if count < least or not (same_sign & (np.abs(both.values) > np.abs(both.weights)))[apart].all():
         return None
-    for weights in _forms(found, both, norm):
-        size = np.abs(weights)
-        # One limit for the layer, or one for each output.
-        for limit in (size.max(), size.max(axis=(1, 2, 3), keepdims=True)):
-            outputs = np.count_nonzero(apart.any(axis=(1, 2, 3)))
-            if np.ndim(limit) and count < 2 * outputs:
-                continue
+    outputs = np.count_nonzero(apart.any(axis=(1, 2, 3)))
+    for axes in (None, (1, 2, 3)):  # one limit for the layer, or one for each output
+        if axes is not None and count < 2 * outputs:
+            break
+        for weights in _forms(found, both, norm):
+            size = np.abs(weights)
+            limit = size.max(axis=axes, keepdims=True)
             if (size >= limit * (1 - _SAME_SIZE))[apart].all():
                 return (
                     f"the caffemodel's weights were clipped at {size[apart].max():.4g}: {count} of "
@@ -96,9 +96,9 @@ def _smallest(weights: Vector, chosen: Flags) -> bool:
 
 
 def _forms(found: Fitted, both: Compared, norm: Norm) -> list[Vector]:
-    """The network's weights as they are held against the file, and before BatchNorm was merged."""
+    """The network's weights before BatchNorm was merged, and as they are held against the file."""
     before = straight(norm.layer, found.predicted.geometry).astype(np.float64)
-    return [both.weights, before] if norm.merged else [both.weights]
+    return [before, both.weights] if norm.merged else [both.weights]
 
 
 def _row_sizes(both: Compared, norm: Norm) -> list[Vector]:

@@ -26,6 +26,7 @@ COMMON_EPS = (1e-5, 1e-3, 2e-5, 1e-4, 1e-6, 1e-7, 1e-8, 1e-12)
 _FLOAT32 = 2.0**-22
 _EXACT = 2.0**-40
 _MOST_TRIES = 4
+_EXACT_ENOUGH = 0.05
 
 
 def eps_reason(found: Fitted, model: WkModel, norm: Norm, before: int | None) -> str | None:
@@ -44,7 +45,10 @@ def eps_reason(found: Fitted, model: WkModel, norm: Norm, before: int | None) ->
             chain[places[0]].params.batch_norm_param.eps = eps
             if norm.fits(found, model, chain):
                 how = "merged with" if norm.merged else "computed with"
-                return f"BatchNorm is {how} eps {eps:g} in the file, {has:g} in the network"
+                text = f"BatchNorm is {how} eps {eps:g} in the file, {has:g} in the network"
+                if eps in COMMON_EPS or high < low + eps * _EXACT_ENOUGH:
+                    return text
+                return f"{text}; all from {max(low, 0.0):.3g} to {high:.3g} are as good"
     return None
 
 
@@ -112,7 +116,7 @@ def _merged_ranges(
     )
     if weights is None or not (ahead * behind).all():
         return
-    unit_steps = word_steps(found)
+    unit_steps = word_steps(found, before)
     unit = np.exp2(unit_steps / steps)
     bias = np.zeros(len(mean))
     if len(norm.layer.weights) > 1:
@@ -143,14 +147,16 @@ def _merged_ranges(
 
 
 def _candidates(low: float, high: float) -> list[float]:
-    """Some eps between two bounds: what is common, else the one with the fewest digits."""
+    """Some eps between two bounds: what is common, the one with the fewest digits, the middle."""
     if not low <= high or high <= 0:
         return []
-    found = [x for x in COMMON_EPS if low <= x <= high]
+    found = [x for x in COMMON_EPS if _between(low, x, high)][:_MOST_TRIES]
     middle = (max(low, 0.0) + high) / 2 if np.isfinite(high) else max(low, 0.0) * 1.1
-    for digits in range(8):
-        value = float(f"{middle:.{digits}e}")
-        if low <= value <= high and value > 0:
-            found.append(value)
-            break
-    return found[:_MOST_TRIES]
+    rounded = [float(f"{middle:.{x}e}") for x in range(9)]
+    fitting = [x for x in rounded if x > 0 and _between(low, x, high)]
+    return found + fitting[:1] + [x for x in rounded[2:3] if x in fitting[1:]]
+
+
+def _between(low: float, eps: float, high: float) -> bool:
+    # Caffe's field is float32.
+    return bool(low <= np.float32(eps) <= high)

@@ -83,9 +83,11 @@ def norm_of(given: Net, name: str, shapes: Mapping[str, Shape], merged: bool) ->
     return Norm(layer, tuple(_chain(given.consumers(), given.outputs, layer)), shapes, merged)
 
 
-def exchanged_reason(found: Fitted, model: WkModel, given: Net, norm: Norm) -> str | None:
+def exchanged_reason(
+    found: Fitted, model: WkModel, given: Net, norm: Norm, before: int | None
+) -> str | None:
     """Another layer of the network whose BatchNorm or Scale makes this one complete."""
-    bounds = _factor_bounds(found, norm)
+    bounds = _factor_bounds(found, norm, before)
     if not norm.chain or bounds is None:
         return None
     own = [norm.affine_of(x) for x in norm.chain]
@@ -112,7 +114,7 @@ def exchanged_reason(found: Fitted, model: WkModel, given: Net, norm: Norm) -> s
     return None
 
 
-def _factor_bounds(found: Fitted, norm: Norm) -> tuple[Bounds, Vector] | None:
+def _factor_bounds(found: Fitted, norm: Norm, before: int | None) -> tuple[Bounds, Vector] | None:
     """The steps of each output's factor in the file, up to one addend, and its sign."""
     steps = number_format(found.layer.bits).steps
     if norm.merged:
@@ -123,7 +125,7 @@ def _factor_bounds(found: Fitted, norm: Norm) -> tuple[Bounds, Vector] | None:
             return None
         if not found.predicted.geometry.depthwise:
             return bounds, row_signs(codes, weights)
-        unit = word_steps(found)
+        unit = word_steps(found, before)
         low, high = bounds[0] + unit, bounds[1] + unit
         low, high = np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
         return (low, high), row_signs(codes, weights)

@@ -54,7 +54,7 @@ def layer_reason(
     if found.equal.all() and found.padding:
         return (
             eps_reason(found, model, norm, before)
-            or exchanged_reason(found, model, given, norm)
+            or exchanged_reason(found, model, given, norm, before)
             or _words(found, norm)
         )
     both = compare(found)
@@ -67,7 +67,7 @@ def layer_reason(
         or sparse_reason(found, both, norm)
         or _width(both)
         or (None if few else _elsewhere(found, given, norm))
-        or exchanged_reason(found, model, given, norm)
+        or exchanged_reason(found, model, given, norm, before)
         or _factor(found, both, before)
         or _factors(found, both, model, norm)
         or _other(found, both, norm)
@@ -130,7 +130,7 @@ def _factor(found: Fitted, both: Compared, before: int | None) -> str | None:
     signs = row_signs(both.codes, both.weights)
     if bounds is None or len(set(signs[signs != 0])) != 1:
         return None
-    steps = word_steps(found)
+    steps = word_steps(found, before)
     depthwise = found.predicted.geometry.depthwise
     if depthwise or np.nanmax(steps, initial=-np.inf) - np.nanmin(steps, initial=np.inf) <= 0.5:
         bounds = bounds[0] + steps, bounds[1] + steps
