@@ -22,7 +22,7 @@ from nnie_pipeline.wk.proof import Proof, prove
 from nnie_pipeline.wk.rows import softmax_axis
 from nnie_pipeline.wk.table import ROW
 from tests import wk_encoder
-from tests.test_wk_decode import random_net
+from tests.test_wk_decode import random_net, resealed
 from tests.test_wk_proof import NAMES, compiled, network
 
 Change = Callable[[Net], None]
@@ -223,6 +223,30 @@ def test_a_chain_reads_what_is_before_it(shared: Path, bits: int) -> None:
     joined = model.programs[10]
     assert joined is not None
     assert joined.inputs == (model.records[2].offset,)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_blocks_are_those_that_the_instructions_name(
+    shared: Path, tmp_path: Path, bits: int
+) -> None:
+    model = compiled(shared, bits)
+    assert all(
+        getattr(model.programs[row], "index", None) is not None
+        for layer in model.layers
+        for row in range(*layer.records)
+    )
+    data = bytearray((shared / "models" / "retinaface_mnet025" / NAMES[bits]).read_bytes())
+    code = next(x for x in model.undecoded if x.what.startswith("instructions"))
+    row = model.layers[2].records[0]
+    at = code.offset + 8 * model.records[row].instruction
+    while int.from_bytes(data[at : at + 2], "little") & 0xFFF != 0x689:
+        at += 8
+    data[at + 2] ^= 3  # two bits, so that the parity stays
+    path = tmp_path / "net.wk"
+    path.write_bytes(resealed(data))
+    model = decode(path)
+    assert len(model.layers) == 2
+    assert any(f"parameters from row {row} of" in x.what for x in model.undecoded)
 
 
 def damaged(shared: Path, tmp_path: Path, bits: int, row: int, field: int, value: int) -> str:

@@ -13,10 +13,11 @@ from nnie_pipeline.wk.codes import cells_of, read_layer
 from nnie_pipeline.wk.header import WkHeader, parse_header, read_bytes
 from nnie_pipeline.wk.layout import OUTPUTS
 from nnie_pipeline.wk.model import Undecoded, WkLayer, WkModel, WkRecord
-from nnie_pipeline.wk.programs import instructions
+from nnie_pipeline.wk.programs import Program, instructions
 from nnie_pipeline.wk.table import BITS, ROW, check_table, checked_programs, read_table
 
 _BASE = 0x34
+_ENTRY = 8
 _REST, _PARAMETERS, _INDEX, _LAYERS = 0x40, 0x50, 0x60, 0xB0
 _FUNCTIONS = {
     0x70: "table of the sigmoid, 512 int16",
@@ -57,7 +58,7 @@ def _chip(data: bytes, header: WkHeader) -> WkModel:
     parameters = _area(data, base, _PARAMETERS, "parameters")
     index = _area(data, base, _INDEX, "block index")
     table = _area(data, base, _LAYERS, "layer table")
-    if (index.stop - index.start) % 8 or (table.stop - table.start) % ROW.size:
+    if (index.stop - index.start) % _ENTRY or (table.stop - table.start) % ROW.size:
         raise InputError("its block index or its layer table ends within an entry")
     everything = np.frombuffer(data, np.uint8)
     places = np.frombuffer(data[index], "<u4").reshape(-1, 2).astype(np.int64)
@@ -71,13 +72,18 @@ def _chip(data: bytes, header: WkHeader) -> WkModel:
     first = max(x.stop for x in (parameters, index, *(x for x, _ in functions)))
     code = slice(first, max(first, rest.start if rest.start < rest.stop else table.start))
     programs = checked_programs(records, instructions(data, code))
+    right = _named(layers, programs, blocks, index.start - base)
+    if right < len(layers):
+        what = f"parameters from row {layers[right].records[0]} of the layer table on"
+        (behind,) = _rest(blocks, layers[right].blocks[0], parameters.start, what)
+        open_parts = [x for x in open_parts if x.offset < behind.offset] + [behind]
     functions += [(code, _INSTRUCTIONS + _READ_FROM_THEM * bool(programs)), (rest, _UNKNOWN)]
     open_parts += [Undecoded(name, x.start, x.stop - x.start) for x, name in functions]
     known += [slice(x.offset, x.offset + x.size) for x in open_parts]
     open_parts += _gaps(known, len(data))
     order = sorted((x for x in open_parts if x.size), key=lambda x: x.offset)
     return WkModel(
-        header, len(data), bits, records, tuple(layers), len(blocks), tuple(order), programs
+        header, len(data), bits, records, tuple(layers[:right]), len(blocks), tuple(order), programs
     )
 
 
@@ -131,6 +137,21 @@ def _layers(
             )  # fmt: skip
         at = end
     return bits, layers, open_parts + _rest(blocks, at, start, "parameters that no layer claims")
+
+
+def _named(
+    layers: list[WkLayer], programs: tuple[Program | None, ...], blocks: Blocks, index: int
+) -> int:
+    """How many layers have the blocks that their instructions name, where these are understood."""
+    for layer in layers if programs else []:
+        for number, row in enumerate(range(*layer.records)):
+            program = programs[row]
+            if program is None or program.index is None:
+                continue
+            slot = blocks.slot[layer.blocks[0] + number]
+            if program.index != index + _ENTRY * slot:
+                return layer.number
+    return len(layers)
 
 
 def _groups(records: tuple[WkRecord, ...]) -> list[tuple[int, int]]:

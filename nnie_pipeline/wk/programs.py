@@ -4,8 +4,8 @@ An instruction has 8 bytes: bit 63 makes the number of ones even, the lowest 12 
 is, the others carry its value. The layer table says where the instructions of each row begin.
 What is read here was found by comparing the instructions of mnet_640_inst.wk and
 mnet_mergebn_640L_inst.wk with their layer tables and the network, and holds for every row of
-both: addresses of inputs and output in the temporary memory, their z, and whether a convolution
-ends with ReLU. All other instructions stay unread.
+both: addresses of inputs and output in the temporary memory, their z, and of a convolution the
+blocks and whether it ends with ReLU. All other instructions stay unread.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _RELU, _NO_RELU = 0b110, 0b001
 """How the instruction that ends a convolution spells with and without ReLU."""
 
 _CONV_OUTPUT, _CONV_INPUT, _CONV_Z, _CONV_END = 0x609, 0x109, 0x784, 0x585
+_CONV_BLOCKS = 0x689
 _OTHER_Z_IN, _OTHER_Z_OUT = 0x084, 0x305
 # By type of row: place and kind of the instruction with the address of the output, of the inputs.
 _PLACES: dict[int, tuple[tuple[int, int] | None, tuple[tuple[int, int], ...]]] = {
@@ -55,7 +56,8 @@ class Program:
 
     `output` and `inputs` are addresses in the temporary memory; a convolution without an input
     address reads what the row before has just made. `z_in` and `z_out` count 1/128 octave;
-    `z_in` are the different ones in their order. `relu` is whether a convolution ends with ReLU.
+    `z_in` are the different ones in their order. `relu` is whether a convolution ends with ReLU,
+    `index` where the entry of its first block lies, in bytes from the base.
     """
 
     output: int | None
@@ -63,6 +65,7 @@ class Program:
     z_in: tuple[int, ...]
     z_out: int | None
     relu: bool | None
+    index: int | None = None
 
 
 def instructions(data: bytes, area: slice) -> Words | None:
@@ -107,6 +110,7 @@ def _convolutions(words: Words, starts: Ints) -> list[Program | None]:
     inputs, source, _ = _values(words, starts, _CONV_INPUT)
     loads, z_in, one_z_in = _values(words, starts, _CONV_Z, _Z_MASK, _Z)
     ends, ending, one_ending = _values(words, starts, _CONV_END, _ENDING_MASK, _ENDING)
+    blocks, index, _ = _values(words, starts, _CONV_BLOCKS)
     _, z_out, one_z_out = _values(words, starts, _CONV_END, _Z_MASK, _Z)
     known = (outputs == 1) & (inputs <= 1) & (ends > 0) & one_ending & one_z_out
     known &= (ending == _RELU) | (ending == _NO_RELU)
@@ -117,6 +121,7 @@ def _convolutions(words: Words, starts: Ints) -> list[Program | None]:
             (_signed(int(z_in[i])),) if loads[i] and one_z_in[i] else (),
             _signed(int(z_out[i])),
             bool(ending[i] == _RELU),
+            int(index[i]) if blocks[i] == 1 else None,
         )
         if known[i]
         else None
