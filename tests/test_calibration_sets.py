@@ -176,6 +176,12 @@ def test_a_corrupt_picture_is_left_out_with_its_reason(
     assert len((out / "image_list.txt").read_text().splitlines()) == 2
     assert sorted(x.name for x in (out / "raw").iterdir()) == ["000_a_b.bgr", "002_ete.bgr"]
     assert len(list(load_inputs(out))) == 2
+    write_set([pictures[0], pictures[2]], BGR, (32, 32), tmp_path / "two")
+    sheets = [cv2.imread(str(x / "contact.png")).astype(int) for x in (out, tmp_path / "two")]
+    moved = np.abs(sheets[0] - sheets[1]).any(axis=(0, 2))
+    cell = len(sheets[0])
+    assert not moved[:cell].any()
+    assert moved[cell:].any()
 
 
 def test_a_new_set_replaces_the_whole_old_one(tmp_path: Path, pictures: list[PictureFile]) -> None:
