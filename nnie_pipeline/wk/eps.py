@@ -78,11 +78,14 @@ def _word_ranges(
     steps = number_format(found.layer.bits).steps
     own = found.predicted
     word = np.abs(found.layer.parameters.scale.astype(np.float64))
-    near = before if before is not None else found.z_in
     use = (word > 0) & (size > 0) & np.isfinite(own.z_w) & np.isfinite(own.factor)
-    if near is None or not use.any():
+    if not use.any():
         return
     word, size, var, z_w = word[use], size[use], var[use], own.z_w[use]
+    near = before if before is not None else found.z_in
+    if near is None:
+        told = steps * (np.log2(word / np.abs(own.factor[use])) - 42) - z_w
+        near = int(np.rint(np.median(told)))
     likely = np.log2(np.abs(own.factor[use])) + (z_w + near) / steps + 42
     unit = np.where(np.log2(word) < likely + IN_2_31, 2.0**11, 1.0)
     unscaled = size * np.exp2(z_w / steps + 42)
@@ -92,7 +95,8 @@ def _word_ranges(
     )
     offsets = [near, near - 1, near + 1]
     if fitted[0] > 0:
-        offsets.insert(0, int(np.rint(-steps / 2 * np.log2(fitted[0]))))
+        solved = int(np.rint(-steps / 2 * np.log2(fitted[0])))
+        offsets = [solved, *offsets, solved - 1, solved + 1, solved - 2, solved + 2]
     for z_in in dict.fromkeys(offsets):
         full = unscaled * 2.0 ** (z_in / steps)
         bounds = [(full / (np.maximum(word + x, 0.1) * unit)) ** 2 for x in (0.5, -0.5)]
