@@ -31,25 +31,25 @@ def main() -> None:
     """Measure everything, print one line a row, write bench.json."""
     rows: list[Row] = []
     # Child processes first: the peak of memory is that of the largest child.
-    rows += whole_run.measure()
-    rows += startup.measure()
-    for bits in (8, 16):
-        try:
-            rows.append({**quantiser.measure(bits), "least_ratio": 15.0})
-        except InputError as error:
-            sys.stdout.write(f"left out: {error}\n")
-    rows += sizes.measure()
-    rows += compiled.measure()
-    rows += calibration_sets.measure()
-    rows += networks.measure()
-    rows += calibration.measure()
-    rows += comparison.measure()
-    rows += caffe_networks.measure()
-    rows += conversions.measure()
-    for row in rows:
-        row["held"] = _held(row)
-        sys.stdout.write(_line(row) + "\n")
+    for measure in (
+        whole_run.measure, startup.measure, _quantiser, sizes.measure, compiled.measure,
+        calibration_sets.measure, networks.measure, calibration.measure, comparison.measure,
+        caffe_networks.measure, conversions.measure,
+    ):  # fmt: skip
+        for row in measure():
+            row["held"] = _held(row)
+            sys.stdout.write(_line(row) + "\n")
+            sys.stdout.flush()
+            rows.append(row)
     write_text(Path("bench.json"), to_json({"rows": rows}))
+
+
+def _quantiser() -> list[Row]:
+    try:
+        return [{**quantiser.measure(bits), "least_ratio": 15.0} for bits in (8, 16)]
+    except InputError as error:
+        sys.stdout.write(f"left out: {error}\n")
+        return []
 
 
 def _line(row: Row) -> str:

@@ -14,8 +14,8 @@ from nnie_pipeline.cli import translate
 from nnie_pipeline.stages.convert import convert_files
 from nnie_pipeline.stages.probe import Probe
 from nnie_pipeline.stages.rewrite import rewrite_files
-from nnie_pipeline.zoo.spec import load_spec, zoo_names
-from tests.models import network_file, photographs
+from nnie_pipeline.zoo.spec import load_spec
+from tests.models import network_file, onnx_names, photographs
 
 Row = dict[str, str | int | float]
 _SECONDS = {"retinaface": 3.0}
@@ -23,9 +23,9 @@ _OTHERS_SECONDS = 5.0
 
 
 def measure() -> list[Row]:
-    """Every network of the zoo at its default size; those without weights here are named."""
+    """Every ONNX model of the zoo at its default size; those without weights here are named."""
     rows: list[Row] = []
-    for name in zoo_names():
+    for name in onnx_names():
         try:
             network_file(name)
         except LookupError as error:
