@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import onnxruntime
 import pytest
 from onnx import helper
 
+from nnie_pipeline.bringup.commands import board_commands
 from nnie_pipeline.bringup.golden import Goldens
 from nnie_pipeline.caffe.files import read_net
 from nnie_pipeline.errors import InputError
@@ -188,6 +190,14 @@ def test_the_commands_for_the_board(kit_run: tuple[Path, Ran], small_build: Buil
     ]
 
 
+def test_names_with_spaces_stay_one_word_on_the_board() -> None:
+    lines = board_commands("net", (8, 8), Path("a build"), Path("my kit"))
+    assert shlex.split(lines[0])[1:3] == ["my kit.tar.gz", "a build/mapper/net_inst_16bit.wk"]
+    ssh, board, remote = shlex.split(lines[1])
+    assert (ssh, board) == ("ssh", "root@BOARD")
+    assert shlex.split(remote)[:3] == ["tar", "xzf", "my kit.tar.gz"]
+
+
 NNIE = f"""#!/bin/sh
 PYTHONPATH={ROOT} exec {sys.executable} -m nnie_pipeline "$@"
 """
@@ -274,6 +284,7 @@ def test_the_commands_that_nnie_run_prints_work_as_they_are(tiny: Path, place: s
         for line in lines[first : first + 5]:
             said = run(line)
         assert said.splitlines()[-1].startswith("verdict: all ")
+        assert not (folder / "bringup-pulled" / "pulled").exists()
 
 
 def test_a_network_without_a_head(tiny: Path, cli: Cli) -> None:

@@ -262,7 +262,8 @@ def test_the_host_program_refuses_files_of_other_lengths(tmp_path: Path) -> None
     largest = max(files, key=lambda x: x.stat().st_size)
     for damaged in (
         whole[:-9], whole + b"00000000\n", b"", b"zz\n" * 100, whole[:-3], whole + b"0",
-        whole.replace(b"\n", b"", 1), b"0x000000\n" * 9, largest.read_bytes() + b"00000000\n",
+        whole.replace(b"\n", b"", 1), whole.replace(b"\n", b"x\n", 1), b"0x000000\n" * 9,
+        largest.read_bytes() + b"00000000\n",
     ):  # fmt: skip
         files[2].write_bytes(damaged)
         done = subprocess.run(
