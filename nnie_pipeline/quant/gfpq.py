@@ -27,13 +27,14 @@ import numpy.typing as npt
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.quant import gfpq_kernels as kernels
 from nnie_pipeline.quant.gfpq_format import (
+    BitArray,
     level_bits,
     limits,
     number_format,
     require_z,
     z_of,
 )
-from nnie_pipeline.quant.gfpq_kernels import BitArray, FloatArray
+from nnie_pipeline.quant.gfpq_kernels import FloatArray
 
 EQUAL_WEIGHTS = np.float32(1e-6)
 """Weights whose magnitudes differ by no more are stored as one value (see `quantize_weights`)."""
