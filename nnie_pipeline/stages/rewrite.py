@@ -10,10 +10,11 @@ from pathlib import Path
 
 from nnie_pipeline import files
 from nnie_pipeline.caffe.files import read_net, write_net
-from nnie_pipeline.caffe.net import Array, Net
+from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.caffe.shapes import ShapeError, infer
 from nnie_pipeline.chips.sizes import nearest_valid
-from nnie_pipeline.engine.choice import ENGINES, session
+from nnie_pipeline.engine.choice import ENGINES
+from nnie_pipeline.engine.remembering import Runs
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.report.changes import changes_text
 from nnie_pipeline.report.rewrite_page import PAGE, rewrite_page
@@ -78,17 +79,13 @@ def rewrite_files(
     form = options.input_form(net)
     blobs = told(probe, form).inputs(list(net.inputs.values()))
 
-    def run(candidate: Net, fused: bool = True) -> list[list[Array]]:
-        running = session(engine, candidate, fused=fused)
-        results = [running.run(dict(zip(candidate.inputs, x, strict=True))) for x in blobs]
-        return [[x[name] for name in candidate.outputs] for x in results]
-
+    runs = Runs(engine, blobs)
     instead = options.instead(form)
     instead["cut-cpu-tail"] = partial(cut_tail, asked=bool(outputs))
     try:
         result = rewrite(
-            net, run, skip, tolerance, known_order, apart, marks, instead,
-            partial(run, fused=False),
+            net, runs.all, skip, tolerance, known_order, apart, marks, instead,
+            partial(runs.all, fused=False),
         )  # fmt: skip
     except CropError as error:
         here = next((x[2:] for x in net.inputs.values() if len(x) == 4), (0, 0))
@@ -96,7 +93,7 @@ def rewrite_files(
         raise with_sizes(error, size, nearest_valid(net, size)) from error
     written = folder / f"{stem}.prototxt", folder / f"{stem}.caffemodel"
     write_net(result.net, *written)
-    difference = prove_files(net, result, written, blobs[-1:], tolerance, engine)
+    difference = prove_files(net, result, written, runs, tolerance)
     record = {
         "reading": net.notes,
         "names": result.names,

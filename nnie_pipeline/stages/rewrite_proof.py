@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from nnie_pipeline.caffe.files import caffe_names, read_net
-from nnie_pipeline.caffe.net import Array, Net
-from nnie_pipeline.engine.choice import session
+from nnie_pipeline.caffe.net import Net
+from nnie_pipeline.engine.remembering import Runs
 from nnie_pipeline.errors import CheckError
 from nnie_pipeline.rewrite.passes import PASSES
 from nnie_pipeline.rewrite.run import Rewritten, max_difference
@@ -20,15 +19,14 @@ def prove_files(
     given: Net,
     result: Rewritten,
     written: tuple[Path, Path],
-    blobs: Sequence[Sequence[Array]],
+    runs: Runs,
     tolerance: float,
-    engine: str,
 ) -> float:
     """Run `given` and the written prototxt and caffemodel, both as files have them.
 
     An engine that works in place (pycaffe) does so in both. An output that the given network
-    overwrites later is not in its blobs and is left out. `blobs` are sets of inputs; `tolerance`
-    is what each pass that changes weights may move.
+    overwrites later is not in its blobs and is left out. `runs` has the inputs; `tolerance` is
+    what each pass that changes weights may move.
 
     Returns:
         The largest difference, as a share of the output's maximum.
@@ -47,22 +45,16 @@ def prove_files(
     before.drop_unused()
     after = read_net(*written)
     after.outputs = [names[x] for x in outputs]
-    expected = _run(before, blobs, engine)
-    found = _run(result.as_before(after), blobs, engine)
+    expected = runs.last_as_written(before)
+    found = runs.last_as_written(result.as_before(after))
     difference = max_difference(expected, found)
     arithmetic = {x.name for x in PASSES if x.arithmetic}
     limit = tolerance * sum(x.name in arithmetic and bool(x.changed) for x in result.passes)
-    if engine != "pycaffe":
+    if runs.engine != "pycaffe":
         limit = max(limit, _FUSING)
     if not difference <= limit:
         raise CheckError(
-            f"the written files move an output by {difference:.3g} of its maximum in {engine}, "
-            f"more than {limit:g}; please report the network"
+            f"the written files move an output by {difference:.3g} of its maximum in "
+            f"{runs.engine}, more than {limit:g}; please report the network"
         )
     return difference
-
-
-def _run(net: Net, blobs: Sequence[Sequence[Array]], engine: str) -> list[list[Array]]:
-    running = session(engine, net, as_written=True)
-    results = [running.run(dict(zip(net.inputs, x, strict=True))) for x in blobs]
-    return [[x[name] for name in net.outputs] for x in results]
