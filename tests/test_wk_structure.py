@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -249,6 +249,88 @@ def test_blocks_are_those_that_the_instructions_name(
     assert any(f"parameters from row {row} of" in x.what for x in model.undecoded)
 
 
+def scaled(net: Net, names: Sequence[str], factor: float) -> None:
+    for layer in map(net.find, names):
+        wide = layer.weights[0].astype(np.float64) * factor
+        layer.weights = [wide.astype(np.float32), *layer.weights[1:]]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("sixteenths", [-1, 1, 2])
+def test_all_weights_times_a_step_are_refused(shared: Path, bits: int, sixteenths: int) -> None:
+    net = network(shared)
+    names = [x.name for x in net.layers if x.type == "Convolution"]
+    scaled(net, names, 2 ** (sixteenths / 16))
+    proof = prove(compiled(shared, bits), net)
+    assert not proof.holds
+    said = f"those of the caffemodel times {2 ** (-sixteenths / 16):.6g} ("
+    assert said in proof.verdict
+    assert f"(in {len(names)} of 58 layers" in proof.verdict
+
+
+# The first reads the picture, the second is depthwise, the third reads the row before it without
+# the memory, the fourth has a z one step beside that of the rows before it at 8 bits.
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("step", [-1, 1])
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenet0_conv0", "mobilenet0_conv5", "rf_c2_det_context_conv3_2", "mobilenet0_conv11"],
+)
+def test_weights_of_a_layer_times_a_step_are_refused(
+    shared: Path, bits: int, step: int, name: str
+) -> None:
+    net = network(shared)
+    scaled(net, [name], 2 ** (step / {8: 16, 16: 128}[bits]))
+    proof = prove(compiled(shared, bits), net)
+    assert not proof.holds
+    assert f"(in 1 of 58 layers, first {name})" in proof.verdict
+
+
+def edited(
+    shared: Path, folder: Path, bits: int, row: int, kind: int, change: Callable[[int], int]
+) -> Path:
+    """The file with the instructions of a kind of one row changed, their parity and checksum."""
+    model = compiled(shared, bits)
+    data = bytearray((shared / "models" / "retinaface_mnet025" / NAMES[bits]).read_bytes())
+    code = next(x for x in model.undecoded if x.what.startswith("instructions"))
+    places = [x.instruction for x in model.records] + [code.size // 8]
+    done = 0
+    for at in range(code.offset + 8 * places[row], code.offset + 8 * places[row + 1], 8):
+        word = int.from_bytes(data[at : at + 8], "little")
+        if word & 0xFFF == kind:
+            word = change(word) & ((1 << 63) - 1)
+            word |= (bin(word).count("1") & 1) << 63
+            data[at : at + 8] = word.to_bytes(8, "little")
+            done += 1
+    assert done
+    path = folder / "net.wk"
+    path.write_bytes(resealed(data))
+    return path
+
+
+def z_moved(by: int) -> Callable[[int], int]:
+    """z in bits 50 to 62 of an instruction."""
+    return lambda x: x & ~(0x1FFF << 50) | ((x >> 50) + by & 0x1FFF) << 50
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(
+    ("row", "said"), [(5, "read their input with different z"), (10, "its instructions")]
+)
+def test_another_z_in_the_instructions_is_refused(
+    shared: Path, tmp_path: Path, bits: int, row: int, said: str
+) -> None:
+    step = {8: 8, 16: 1}[bits]
+    path = edited(shared, tmp_path, bits, row, 0x784, z_moved(step))
+    proof = prove(decode(path), network(shared))
+    assert not proof.holds
+    assert said in proof.verdict
+    # The picture's z is nobody's calibration: not even one step is allowed.
+    path = edited(shared, tmp_path, bits, 1, 0x784, z_moved(step))
+    with pytest.raises(InputError, match="row 1 reads it with z"):
+        decode(path)
+
+
 def damaged(shared: Path, tmp_path: Path, bits: int, row: int, field: int, value: int) -> str:
     """What is said of a file with one number of its layer table changed."""
     data = bytearray((shared / "models" / "retinaface_mnet025" / NAMES[bits]).read_bytes())
@@ -309,7 +391,9 @@ def test_z_of_the_input_row_is_held_against_its_reader(
     shared: Path, tmp_path: Path, bits: int
 ) -> None:
     # No instruction writes the picture's row, but the first convolution tells what it reads.
-    assert "row 1 reads it with z" in damaged(shared, tmp_path, bits, 0, 11, 16)
+    step = {8: 8, 16: 1}[bits]
+    for z in (-step, step, 16):
+        assert "row 1 reads it with z" in damaged(shared, tmp_path, bits, 0, 11, z)
 
 
 def test_rows_are_held_against_networks_without_instructions(tmp_path: Path) -> None:
@@ -322,6 +406,8 @@ def test_rows_are_held_against_networks_without_instructions(tmp_path: Path) -> 
     proof = prove(model, net)
     assert proof.holds
     assert "which of several blobs of one size and z a layer reads" in proof.unproven
+    # One reads the picture, whose z is fixed; where all weights are zero no factor is in them.
+    assert any(x.startswith("a factor of 1.04 on the weights of ") for x in proof.unproven)
     pooled = net.copy()
     layer = Layer("extra", "Pooling", [], ["extra"])
     layer.params.pooling_param.kernel_size = 3
@@ -405,5 +491,6 @@ def test_a_scale_taken_into_the_first_layer_is_named(shared: Path, bits: int) ->
     layer = net.find("mobilenet0_conv0")
     layer.weights = [layer.weights[0] / np.float32(256), *layer.weights[1:]]
     proof = prove(compiled(shared, bits), net)
-    assert "those of the caffemodel times 256, as when a data_scale" in proof.verdict
+    assert "those of the caffemodel times 256 (" in proof.verdict
+    assert "so it is when a data_scale is in the first layer" in proof.verdict
     assert "(in 1 of 58 layers, first mobilenet0_conv0)" in proof.verdict

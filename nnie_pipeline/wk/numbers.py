@@ -13,7 +13,8 @@ from nnie_pipeline.quant.operations import RANGED, Operation
 from nnie_pipeline.quant.ranges import Ranges, picture_z
 from nnie_pipeline.quant.words import LARGEST_WORD, Shapes, Words, WordsOf, own_words
 from nnie_pipeline.wk.fit import Fitted
-from nnie_pipeline.wk.proof import Proof, makers_of
+from nnie_pipeline.wk.proof import Proof
+from nnie_pipeline.wk.reading import makers_of
 
 RULE = "compiled file"
 

@@ -67,6 +67,11 @@ class Program:
     relu: bool | None
     index: int | None = None
 
+    @property
+    def from_chip(self) -> bool:
+        """Whether a convolution reads what the row before has just made."""
+        return self.relu is not None and not self.inputs
+
 
 def instructions(data: bytes, area: slice) -> Words | None:
     """The instructions in this part of the file; None where a parity bit is wrong."""

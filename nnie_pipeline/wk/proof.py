@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,18 +12,14 @@ import numpy as np
 from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.errors import InputError
-from nnie_pipeline.quant.gfpq_format import number_format
 from nnie_pipeline.rewrite import merge_batch_norm
 from nnie_pipeline.wk.fit import Fitted, fit, pair
 from nnie_pipeline.wk.inputs_outputs import blob_reasons
 from nnie_pipeline.wk.model import WkLayer, WkModel
 from nnie_pipeline.wk.predict import Predicted, predict, require_numbers
+from nnie_pipeline.wk.reading import factor_open, makers_of, scaled_reason, z_of_rows, z_read
 from nnie_pipeline.wk.reasons import headline, layer_reason
 from nnie_pipeline.wk.structure import Structure, structure
-
-_INPUT_RECORD = 44
-_RANGE_STEPS = 1
-"""In both measured files a consumer's z may be one step beside that of the layer before."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,8 @@ class LayerProof:
     `weights`, `bias`, `scale` and `shift` are (as predicted, all); `z_w` is that of the weights,
     one for each channel of a depthwise layer, None where all are zero; `z_in` is what the scale
     words tell, `z_before` what the layer table says of the rows that make the input, None where
-    they have several. `reason` says what is wrong, None for a complete layer.
+    they have several, `z_read` what the instructions say of the input, None where they do not.
+    `reason` says what is wrong, None for a complete layer.
     """
 
     number: int
@@ -43,6 +41,7 @@ class LayerProof:
     z_w: tuple[float | None, ...]
     z_in: int | None
     z_before: int | None
+    z_read: float | None
     z_out: int | None
     bias: tuple[int, int]
     scale: tuple[int, int]
@@ -144,18 +143,23 @@ def _judge(
     whole = len(fits) == len(model.layers) == len(predicted) and all(x.complete for x in fits)
     rows = structure(model, net, fits) if whole else Structure((), (), {})
     layers = []
+    factors: list[str | None] = []
     for layer in model.layers:
         found = fitted.get(layer.number)
         if found is None:
             layers.append(_unknown(layer))
             continue
-        before = rows.z_before.get(layer.number, _z_before(model, net, found, makers))
-        reason = None
-        if not found.complete:
-            reason = layer_reason(found, model, given, shapes, merged, before)
-        elif before is not None and not _follows(found, before):
-            reason = _moved(found, before, bool(model.programs) and not rows.reasons, net)
-        layers.append(_known(found, before, reason))
+        before = rows.z_before.get(layer.number, z_of_rows(model, net, found, makers))
+        read = z_read(model, layer)
+        one = read[0] if len(read) == 1 else None
+        if found.complete:
+            wired = bool(model.programs) and not rows.reasons
+            reason = scaled_reason(found, net, read, before, wired)
+            factors.append(factor_open(found, net, read, before))
+        else:
+            near = before if one is None or one != int(one) else int(one)
+            reason = layer_reason(found, model, given, shapes, merged, near)
+        layers.append(_known(found, before, one, reason))
     reasons = _reasons(model, net, layers, fits, predicted, open_parts, rows.reasons)
     equal, total = (sum(x.weights[i] for x in layers) for i in (0, 1))
     norm = ("merged" if merged else "not merged") if has_norm else "merged or none"
@@ -164,9 +168,15 @@ def _judge(
         verdict = f"does not hold this network: {reasons[0]} ({counts})"
     else:
         verdict = f"holds this network: {counts}"
-    return Proof(
-        not reasons, verdict, tuple(reasons), rows.unproven, tuple(layers), tuple(fits), net
-    )
+    unproven = (*rows.unproven, *_factors(factors))
+    return Proof(not reasons, verdict, tuple(reasons), unproven, tuple(layers), tuple(fits), net)
+
+
+def _factors(found: Sequence[str | None]) -> list[str]:
+    counts = Counter(x for x in found if x is not None)
+    return [
+        f"{text} on the weights of {count} of {len(found)} layers" for text, count in counts.items()
+    ]
 
 
 def _reasons(
@@ -233,53 +243,13 @@ def _order(net: Net, fitted: Sequence[Fitted]) -> str | None:
     return None
 
 
-def makers_of(net: Net, fitted: Sequence[Fitted]) -> dict[str, Fitted]:
-    """The layer of the file that makes each value, through what is fused with it."""
-    by_name = {x.predicted.name: x for x in fitted}
-    makers: dict[str, Fitted] = {}
-    for layer in net.layers:
-        own = by_name.get(layer.name)
-        if own is None and layer.type in _FUSED and len(layer.bottoms) == 1:
-            own = makers.get(layer.bottoms[0])
-        if own is not None:
-            makers.update(dict.fromkeys(layer.tops, own))
-    return makers
-
-
-_FUSED = frozenset({"BatchNorm", "Scale", "Bias", "ReLU", "Dropout"})
-
-
-def _z_before(model: WkModel, net: Net, found: Fitted, makers: dict[str, Fitted]) -> int | None:
-    bottom = found.predicted.layer.bottoms[0]
-    if bottom in net.inputs:
-        inputs = [x.z for x in model.records if x.type == _INPUT_RECORD]
-        return inputs[0] if len(inputs) == 1 else None
-    maker = makers.get(bottom)
-    return None if maker is None else maker.layer.z_out
-
-
-def _follows(found: Fitted, before: int) -> bool:
-    return found.z_in is None or abs(before - found.z_in) <= _RANGE_STEPS
-
-
-def _moved(found: Fitted, before: int, wired: bool, net: Net) -> str:
-    """Why the words tell another z of the input than the rows that make it have."""
-    apart = f"its input has z {found.z_in}, the layer before writes z {before}"
-    if not wired or found.z_in is None:
-        return apart
-    factor = 2.0 ** ((found.z_in - before) / number_format(found.layer.bits).steps)
-    text = f"its weights in the file are those of the caffemodel times {factor:.6g}"
-    if found.predicted.layer.bottoms[0] in net.inputs:
-        text += ", as when a data_scale is in the first layer of one and not of the other"
-    return f"{text} ({apart})"
-
-
-def _known(found: Fitted, before: int | None, reason: str | None) -> LayerProof:
+def _known(found: Fitted, before: int | None, read: float | None, reason: str | None) -> LayerProof:
     layer, outputs = found.layer, found.layer.outputs
     z_w = [x if np.isfinite(x) else None for x in found.predicted.z_w.tolist()]
     return LayerProof(
         layer.number, found.predicted.name, layer.type, outputs, found.weights,
-        tuple(z_w if layer.depthwise else z_w[:1]), found.z_in, before, layer.z_out,
+        tuple(z_w if layer.depthwise else z_w[:1]), found.z_in, before, read,
+        layer.z_out,
         (int(found.bias.sum()), outputs), (int(found.scale.sum()), outputs),
         (int(found.shift.sum()), outputs), reason,
     )  # fmt: skip
@@ -289,7 +259,7 @@ def _unknown(layer: WkLayer) -> LayerProof:
     cells = layer.parameters.codes
     return LayerProof(
         layer.number, None, layer.type, layer.outputs, (0, int((cells != 0).sum())), (), None,
-        None, layer.z_out, (0, layer.outputs), (0, layer.outputs), (0, layer.outputs),
+        None, None, layer.z_out, (0, layer.outputs), (0, layer.outputs), (0, layer.outputs),
         f"{layer.type} of {layer.outputs} outputs and {cells.shape[1]} cells each has no "
         "counterpart in the network",
     )  # fmt: skip

@@ -13,7 +13,8 @@ mnet_640_inst.wk and mnet_mergebn_640L_inst.wk:
   memory, and no other does;
 * ids and the places of instructions rise; instructions begin there;
 * the instructions write to the row's place, with its z; those of the rows that read it take the
-  same z, or one a step beside it (so in one row of each file: a reader's z is its own).
+  same z, or one a step beside it (so in one row of each file: a reader's z is its own); a
+  picture's readers take exactly its z.
 
 Another mapper may do otherwise: a rule is in force where most rows of the file follow it.
 """
@@ -30,6 +31,7 @@ from nnie_pipeline.errors import InputError
 from nnie_pipeline.wk.memory import Memory
 from nnie_pipeline.wk.model import FROM_CHIP, OUTPUT, PACKED, WkRecord
 from nnie_pipeline.wk.programs import Program, Words, begins, read_programs
+from nnie_pipeline.wk.rows import INPUT
 
 Flags = npt.NDArray[np.bool_]
 
@@ -138,7 +140,7 @@ def checked_programs(
                 f"{said(number, records[number])} has {what} {ours[number]}, its instructions "
                 f"{theirs[number]}"
             )
-    direct = [x is not None and x.relu is not None and not x.inputs for x in programs]
+    direct = [x is not None and x.from_chip for x in programs]
     marked = np.array([x.flags & FROM_CHIP != 0 for x in records], np.bool_)
     _check(
         records,
@@ -158,7 +160,8 @@ def _check_readers(records: Sequence[WkRecord], programs: Sequence[Program | Non
     ]
     pairs = [x for x in pairs if x[1] >= 0]
     far = [
-        abs(_raw_z(records[writer]) - z) > z_step(records[writer].bytes) for _, writer, z in pairs
+        abs(_raw_z(x) - z) > (0 if x.type == INPUT else z_step(x.bytes))
+        for x, z in ((records[writer], z) for _, writer, z in pairs)
     ]
     if 0 < sum(far) * 2 < len(far):
         number, writer, z = pairs[far.index(True)]
