@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from nnie_pipeline.caffe.caffe_pb2 import BlobProto
+from nnie_pipeline.caffe.caffe_pb2 import BlobProto, LayerParameter, NetParameter
 from nnie_pipeline.calibration.network_input import InputSpec
 from nnie_pipeline.calibration.pictures import find_pictures
 from nnie_pipeline.calibration.sets import write_set
@@ -17,6 +18,7 @@ from nnie_pipeline.mapper.cfg import scan_cfg
 from nnie_pipeline.mapper.cfg_rules import text_findings
 from nnie_pipeline.mapper.options import options
 from nnie_pipeline.stages.check_cfg import check_cfg, explain_cfg, explain_options
+from tests.branched_net import branched
 from tests.builds import Cli
 from tests.published_cfgs import CFGS
 
@@ -43,14 +45,22 @@ GOOD = """\
 SPEC = InputSpec("RGB", (127.5,) * 3, (1 / 128,) * 3)
 
 
+def encoded(suffix: str, size: tuple[int, int] = (32, 64)) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    return bytes(cv2.imencode(suffix, noise)[1])
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "net.prototxt").write_text(NET)
-    (tmp_path / "net.caffemodel").write_bytes(b"")
+    (tmp_path / "net.caffemodel").write_bytes(
+        NetParameter(layer=[LayerParameter(name="relu", type="ReLU")]).SerializeToString()
+    )
     (tmp_path / "mean.txt").write_text("127.5\n127.5\n127.5\n")
     (tmp_path / "other.txt").write_text("1\n2\n")
     (tmp_path / "one.txt").write_text("0.5\n0.5\n0.5\n")
     (tmp_path / "bad.txt").write_text("127.5 BGR\n")
+    (tmp_path / "row.txt").write_text("127.5 127.5 127.5\n")
     (tmp_path / "a folder").mkdir()
     (tmp_path / "tensors.txt").write_text(" ".join(["1"] * 6144) + "\n")
     (tmp_path / "short.txt").write_text(" ".join(["1"] * 6143) + "\n")
@@ -58,11 +68,18 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "mean.binaryproto").write_bytes(picture.SerializeToString())
     names = [f"{i}.png" for i in range(20)]
     for name in names:
-        (tmp_path / name).write_bytes(b"")
+        (tmp_path / name).write_bytes(encoded(".png"))
     (tmp_path / "list.txt").write_text("".join(f"./{x}\n" for x in names))
+    (tmp_path / "crlf.txt").write_bytes(b"".join(b"./%d.png\r\n" % x for x in range(20)))
+    (tmp_path / "a b.png").write_bytes(encoded(".png"))
+    (tmp_path / "space.txt").write_text("./0.png\n./a b.png\n")
+    (tmp_path / "false.bmp").write_text("hi\n")
+    (tmp_path / "false.txt").write_text("./0.png\n./false.bmp\n")
+    (tmp_path / "large.jpg").write_bytes(encoded(".jpg", (48, 64)))
+    (tmp_path / "sizes.txt").write_text("./0.png\n./large.jpg\n")
     (tmp_path / "gone.txt").write_text("./0.png\n./nowhere.png\n./weg.jpg\n")
     (tmp_path / "umlaut.txt").write_text("./0.png\n./größe.png\n")
-    (tmp_path / "größe.png").write_bytes(b"")
+    (tmp_path / "größe.png").write_bytes(encoded(".png"))
     (tmp_path / "kinds.txt").write_text("./0.png\n./mean.txt\n./sub.GIF\n")
     (tmp_path / "sub.GIF").write_bytes(b"")
     (tmp_path / "empty.txt").write_text("\n")
@@ -97,6 +114,12 @@ def test_a_right_cfg_has_no_findings(folder: Path) -> None:
         ("./list.txt", "./kinds.txt", 10, "error", "2 of 3 entries .* no pictures by their names"),
         ("./list.txt", "./empty.txt", 10, "error", "names no picture"),
         ("./list.txt", "./gone.txt", 10, "hint", "names 3 pictures"),
+        ("./list.txt", "./crlf.txt", 10, "warning", "the line ends of Windows"),
+        ("./list.txt", "./space.txt", 10, "warning", "1 of 2 entries .* with a space.*: ./a b.png"),
+        ("./list.txt", "./false.txt", 10, "error",
+         "1 of 2 entries .* no whole pictures: ./false.bmp is corrupt or no picture"),
+        ("./list.txt", "./sizes.txt", 10, "warning",
+         r"1 of 2 entries .* are not 32x64 .*: ./large.jpg \(48x64\); the guide does not say"),
         # scale and norm against the model
         ("0.0078125", "0.00390625", 14, "error",
          "the model multiplies pixels by 0.0078125, the cfg by 0.00390625"),
@@ -109,6 +132,7 @@ def test_a_right_cfg_has_no_findings(folder: Path) -> None:
         ("./mean.txt", "./one.txt", 13, "error", "those of the cfg 0.5, 0.5, 0.5"),
         ("./mean.txt", "./other.txt", 13, "error", "has 2 means, the input data 3 channels"),
         ("./mean.txt", "./bad.txt", 13, "error", "is no list of numbers"),
+        ("./mean.txt", "./row.txt", 13, "warning", "has 3 numbers in 1 lines"),
         ("[RGB_order] RGB", "[RGB_order] BGR", 9, "error", "the model takes RGB, the cfg says BGR"),
         ("[RGB_order] RGB\n", "", 0, "error", "the model takes RGB, the cfg says BGR"),
         ("[data_scale] 0.0078125\n", "", 0, "warning", "the mapper takes 1/256"),
@@ -178,22 +202,86 @@ def test_mean_pictures_are_read(folder: Path) -> None:
     [
         ('name: "bn" type: "Power" bottom: "data" top: "out"', "may be normalised twice"),
         ('name: "relu_hp" type: "ReLU" bottom: "data" top: "out"', "only compile_mode 2 reads"),
-        ('name: "x" type: "NoSuch" bottom: "data" top: "out"', ""),
+        ('name: "x" type: "NoSuch" bottom: "data" top: "out"', "to have the type NoSuch"),
+        (
+            'name: "x" type: "Convolutiom" bottom: "data" top: "out"',
+            "type Convolutiom; did you mean Convolution?",
+        ),
+        (
+            'name: "x" type: "Pooling" bottom: "data" top: "out" pooling_param { kernel_size: 99 }',
+            "the map is smaller than the window",
+        ),
         ('name: "x" type: "ReLU" bottom: "nothing" top: "out"', "reads blob nothing"),
     ],
 )
 def test_the_network_is_looked_at(folder: Path, layer: str, message: str) -> None:
     (folder / "net.prototxt").write_text(NET.partition("layer")[0] + f"layer {{ {layer} }}\n")
     found = findings(folder, GOOD)
-    assert [message in x[2] for x in found] == ([True] if message else [])
+    assert [message in x[2] for x in found] == [True]
+
+
+def test_the_weights_are_the_network_s(folder: Path) -> None:
+    prototxt, caffemodel = branched(folder)
+    data = caffemodel.read_bytes()
+    text = GOOD.replace("./net.prototxt", f"./{prototxt.name}")
+    text = text.replace("./net.caffemodel", "./w.caffemodel").replace("./list.txt", "./b.txt")
+    (folder / "b.png").write_bytes(encoded(".png", (16, 24)))
+    (folder / "b.txt").write_text("./b.png\n" * 20)
+
+    def judged(weights: bytes) -> list[tuple[int, str, str]]:
+        (folder / "w.caffemodel").write_bytes(weights)
+        return findings(folder, text)
+
+    assert judged(data) == []
+    ((line, severity, message),) = judged(data[: len(data) // 2])
+    assert (line, severity, "is not a caffemodel or is truncated" in message) == (2, "error", True)
+    proto = NetParameter.FromString(data)
+    for layer in proto.layer:
+        layer.name += "_x" if layer.name in ("conv1", "fc") else ""
+    ((line, severity, message),) = judged(proto.SerializeToString())
+    assert (line, severity) == (2, "error")
+    assert message.endswith("2 of 5 layers have no weights: conv1, fc")
+    proto = NetParameter.FromString(data)
+    (side,) = (x for x in proto.layer if x.name == "side")
+    side.blobs[0].CopyFrom(proto.layer[[x.name for x in proto.layer].index("conv1")].blobs[0])
+    ((line, severity, message),) = judged(proto.SerializeToString())
+    assert (line, severity) == (2, "error")
+    assert "1 of 5 layers have others' weights: side (its weights are 8x3x3x3, not" in message
+
+
+def test_of_public_models_only_their_own_weights_pass(folder: Path, shared: Path) -> None:
+    models = shared / "models"
+    text = GOOD.replace("./net.prototxt", str(models / "retinaface_mnet025" / "mnet.prototxt"))
+    for name, fits in (("retinaface_mnet025/mnet", True), ("ultraface/RFB-320", False)):
+        given = text.replace("./net.caffemodel", str(models / f"{name}.caffemodel"))
+        found = [x for x in findings(folder, given) if x[0] == 2]
+        assert (not found) == fits, found
+
+
+def test_many_pictures_are_looked_at_quickly(folder: Path) -> None:
+    data = encoded(".png", (720, 1280))
+    lines = []
+    for number in range(100):
+        lines.append(f"./large{number}.png\n")
+        (folder / f"large{number}.png").write_bytes(data)
+    (folder / "large.txt").write_text("".join(lines))
+    (folder / "my.cfg").write_text(GOOD.replace("./list.txt", "./large.txt"))
+    told: list[tuple[int, int]] = []
+    started = time.process_time()
+    found = check_cfg(folder / "my.cfg", progress=lambda *x: told.append(x))
+    # To decode one takes 30 ms and more.
+    assert time.process_time() - started < 1
+    assert any("100 of 100 entries" in x.message for x in found)
+    assert told == [(x, 100) for x in range(1, 101)]
 
 
 def test_yuv_needs_an_even_size(folder: Path) -> None:
     text = GOOD.replace("[image_type] 1", "[image_type] 3")
     assert findings(folder, text) == []
     (folder / "net.prototxt").write_text(NET.replace("dim: 32", "dim: 33"))
-    assert "even height and width" in findings(folder, text)[0][2]
-    assert findings(folder, text.replace("[image_type] 3", "[image_type] 5")) == []
+    assert [x[0] for x in findings(folder, text) if "even height and width" in x[2]] == [11]
+    other = findings(folder, text.replace("[image_type] 3", "[image_type] 5"))
+    assert [x[0] for x in other if "are not 33x64" not in x[2]] == []
     (folder / "net.prototxt").write_text(NET.replace("dim: 3 ", "dim: 7 "))
     assert any("which no picture is" in x[2] for x in findings(folder, GOOD))
 

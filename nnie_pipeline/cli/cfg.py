@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -121,12 +122,15 @@ def _check(
     explain: bool,
     as_json: bool,
 ) -> None:
+    from nnie_pipeline.cli.progress import progress_bar
     from nnie_pipeline.files import to_json
     from nnie_pipeline.stages.check_cfg import check_cfg
 
     if home is not None and not home.is_dir():
         raise InputError(f"--from {home}: found no folder there")
-    found = check_cfg(path, home, _wanted(model, calibration), nnie)
+    wanted = _wanted(model, calibration)
+    with nullcontext() if as_json else progress_bar("pictures") as progress:
+        found = check_cfg(path, home, wanted, nnie, progress)
     say = partial(console().print, markup=False)
     if as_json:
         typer.echo(to_json({"file": str(path), "findings": [x.to_dict() for x in found]}), nl=False)

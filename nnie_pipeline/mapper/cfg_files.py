@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -14,23 +14,18 @@ from nnie_pipeline.mapper.cfg import Cfg, Entry
 from nnie_pipeline.mapper.cfg_rules import MEAN_TYPES, CfgFinding
 from nnie_pipeline.mapper.options import UNUSED_MEANS, options
 
-PICTURE_SUFFIXES = frozenset(
-    {".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".webp", ".pbm", ".pgm", ".ppm",
-     ".sr", ".ras", ".tiff", ".tif"}
-)  # fmt: skip
-"""Pictures that the mapper reads (HiSVP development guide, image_list); capitals too."""
-
 _READ = ("file", "list", "mean")
 _PICTURE_TYPES = ("1", "3", "5")
-_FEWEST = 20
-_SHOWN = 3
 _LARGEST_LIST = 16 << 20
 _LARGEST_MEAN = 256 << 20
 _MOST_MEANS = 1024
 
 
 def file_findings(cfg: Cfg, home: Path) -> Iterator[CfgFinding]:
-    """Findings on the files of `cfg`, whose relative paths start in `home`."""
+    """Findings on the files of `cfg`, whose relative paths start in `home`.
+
+    Lists of pictures are looked into by `cfg_pictures.list_findings`.
+    """
     for entry in cfg.entries:
         option = options().get(entry.key)
         if option is None or not entry.value:
@@ -48,9 +43,6 @@ def file_findings(cfg: Cfg, home: Path) -> Iterator[CfgFinding]:
         entries = {
             key: [x for x in cfg.entries if x.key == key][number : number + 1] for key in group
         }
-        for entry in entries.get("image_list", []):
-            if group.get("image_type") != "0" and _is_file(home, entry.value):
-                yield from _pictures(entry, home)
         norm = group.get("norm_type", "")
         for entry in entries.get("mean_file", []):
             # A norm_type that is none hides nothing of the file.
@@ -67,13 +59,13 @@ def named_paths(home: Path, cfg: Cfg) -> Iterator[str]:
     """
     for entry in cfg.entries:
         option = options().get(entry.key)
-        if option is not None and option.kind in _READ and _is_file(home, entry.value):
+        if option is not None and option.kind in _READ and is_file(home, entry.value):
             yield entry.value
     for group in cfg.inputs():
         listed = group.get("image_list", "")
-        if group.get("image_type") in _PICTURE_TYPES and _is_file(home, listed):
+        if group.get("image_type") in _PICTURE_TYPES and is_file(home, listed):
             with contextlib.suppress(InputError):
-                yield from (x for x in list_lines(home, listed) if _is_file(home, x))
+                yield from (x for x in list_lines(home, listed) if is_file(home, x))
 
 
 def read_means(home: Path, value: str) -> list[float] | None:
@@ -93,19 +85,28 @@ def list_lines(home: Path, value: str) -> list[str]:
     Raises:
         InputError: it cannot be read, or is too large for a list.
     """
+    return [x for x in map(str.strip, list_text(home, value).splitlines()) if x]
+
+
+def list_text(home: Path, value: str) -> str:
+    """A list of pictures as it stands, its line ends kept.
+
+    Raises:
+        InputError: it cannot be read, or is too large for a list.
+    """
     path = home / value
     try:
         if path.stat().st_size > _LARGEST_LIST:
             raise InputError("is larger than a list of pictures; is it a file of tensors?")
-        text = path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError("is no text file") from error
-    return [x for x in map(str.strip, text.splitlines()) if x]
 
 
-def _is_file(home: Path, value: str) -> bool:
+def is_file(home: Path, value: str) -> bool:
+    """Whether a cfg's `value` names a file, from `home`."""
     try:
         return (home / value).is_file()
     except (OSError, ValueError):
@@ -113,7 +114,7 @@ def _is_file(home: Path, value: str) -> bool:
 
 
 def _there(entry: Entry, home: Path) -> Iterator[CfgFinding]:
-    if _is_file(home, entry.value):
+    if is_file(home, entry.value):
         return
     try:
         found = "a folder" if (home / entry.value).is_dir() else "nothing"
@@ -135,44 +136,6 @@ def _place_of_results(entry: Entry, home: Path) -> Iterator[CfgFinding]:
         )  # fmt: skip
 
 
-def _pictures(entry: Entry, home: Path) -> Iterator[CfgFinding]:
-    try:
-        lines = list_lines(home, entry.value)
-    except InputError as error:
-        yield CfgFinding(entry.line, entry.key, "error", f"{entry.value} {error}", "name a list")
-        return
-    if not lines:
-        yield CfgFinding(
-            entry.line, entry.key, "error", f"{entry.value} names no picture",
-            "write the path of a picture in each line",
-        )  # fmt: skip
-        return
-    for what, bad, fix in (
-        ("not there", [x for x in lines if not _is_file(home, x)],
-         f"paths start where the mapper runs, here {home}"),
-        ("not in ASCII", [x for x in lines if not x.isascii()], "rename them with A-Z a-z 0-9 _"),
-        ("no pictures by their names",
-         [x for x in lines if Path(x).suffix.lower() not in PICTURE_SUFFIXES],
-         f"the mapper reads {' '.join(sorted(PICTURE_SUFFIXES))}"),
-    ):  # fmt: skip
-        if bad:
-            yield CfgFinding(
-                entry.line, entry.key, "error",
-                f"{len(bad)} of {len(lines)} entries of {entry.value} are {what}: {_some(bad)}",
-                fix,
-            )  # fmt: skip
-    if len(lines) < _FEWEST:
-        yield CfgFinding(
-            entry.line, entry.key, "hint", f"{entry.value} names {len(lines)} pictures",
-            "the guide advises 20 to 50 typical ones",
-        )  # fmt: skip
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(x[:100] for x in names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
-
-
 def _means(entry: Entry, home: Path, norm: str) -> Iterator[CfgFinding]:
     path = home / entry.value
     if MEAN_TYPES[norm] == "text":
@@ -182,7 +145,16 @@ def _means(entry: Entry, home: Path, norm: str) -> Iterator[CfgFinding]:
                 entry.line, entry.key, "error", f"{entry.value} is no list of numbers",
                 "write one number a line and channel, nothing else",
             )  # fmt: skip
-        elif not all(0 <= x <= 255 for x in means):
+            return
+        lines = sum(1 for x in path.read_text(encoding="ascii").splitlines() if x.strip())
+        if lines < len(means):
+            yield CfgFinding(
+                entry.line, entry.key, "warning",
+                f"{entry.value} has {len(means)} numbers in {lines} lines: the guide wants one a "
+                "line and channel, and no document says that the mapper takes several",
+                "write each in a line of its own",
+            )  # fmt: skip
+        if not all(0 <= x <= 255 for x in means):
             yield CfgFinding(
                 entry.line, entry.key, "warning",
                 f"{entry.value} has means outside of 0 to 255, the range of pixels",

@@ -16,9 +16,10 @@ A line is `[option] value`. The order of lines is free, but the options "for eac
 group an input, and the groups stand in the order of the inputs in the prototxt. Paths are ASCII,
 relative to the folder that the mapper runs in.
 
-`--check` prints errors (the mapper would refuse the file, or make a wrong network), warnings and
-hints. It ends with status 1 where there are errors, 0 where there are none, and 2 for a file that
-cannot be read.
+`--check` reads all that the file names: the network together with its weights, the means, and the
+header and size of every picture in a list. It prints errors (the mapper would refuse the file, or
+make a wrong network), warnings and hints. It ends with status 1 where there are errors, 0 where
+there are none, and 2 for a file that cannot be read.
 """
 
 

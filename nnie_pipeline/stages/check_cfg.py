@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-from nnie_pipeline.caffe.files import read_net
+from nnie_pipeline.caffe.net import Net
+from nnie_pipeline.caffe.shapes import ShapeError
 from nnie_pipeline.calibration.network_input import InputSpec
 from nnie_pipeline.calibration.sets import RECORD, read_set
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.mapper.cfg import Cfg, scan_cfg
 from nnie_pipeline.mapper.cfg_files import file_findings
 from nnie_pipeline.mapper.cfg_network import model_findings, network_findings
-from nnie_pipeline.mapper.cfg_rules import CfgFinding, line_of, text_findings
+from nnie_pipeline.mapper.cfg_pictures import Progress, list_findings
+from nnie_pipeline.mapper.cfg_rules import CfgFinding, text_findings
+from nnie_pipeline.mapper.cfg_weights import open_network
+from nnie_pipeline.mapper.folder import inputs_of
 from nnie_pipeline.mapper.options import (
     PREFERRED,
     UNUSED_MEANS,
@@ -22,6 +26,7 @@ from nnie_pipeline.mapper.options import (
     sources,
     undocumented,
 )
+from nnie_pipeline.mapper.picture_files import Size
 
 _LARGEST = 1 << 20
 
@@ -46,9 +51,15 @@ def read_any(path: Path) -> Cfg:
 
 
 def check_cfg(
-    path: Path, home: Path | None = None, spec: InputSpec | None = None, nnie: str | None = None
+    path: Path,
+    home: Path | None = None,
+    spec: InputSpec | None = None,
+    nnie: str | None = None,
+    progress: Progress | None = None,
 ) -> list[CfgFinding]:
     """All that is wrong with a cfg file, by the lines; empty if nothing is.
+
+    The network is read with its weights, and of every picture in a list the header.
 
     Args:
         path: the cfg file.
@@ -56,18 +67,26 @@ def check_cfg(
         spec: what the model wants of its input; None takes the calibration set of the build that
             the file lies in, if it does.
         nnie: the generation of the chip, where it is known.
+        progress: called with (done, all) for the pictures of a list.
 
     Raises:
         InputError: it cannot be read.
     """
     cfg = read_any(path)
     place = path.resolve().parent if home is None else home
-    network = list(_network(cfg, place))
+    net, unread = open_network(cfg, place)
+    network: list[CfgFinding] = []
+    sizes: list[Size | None] = []
+    if net is not None:
+        with contextlib.suppress(ShapeError):  # `unread` says why
+            sizes = _picture_sizes(net)
+            network = list(network_findings(cfg, net, place))
     # What the network's layers ask for says more than which issue of the guide a value is from.
     text = text_findings(cfg, nnie)
     if any(x.key == "net_type" for x in network):
         text = [x for x in text if not x.message.startswith("net_type is ")]
-    found = [*text, *file_findings(cfg, place), *network]
+    found = [*text, *file_findings(cfg, place), *unread, *network]
+    found += list_findings(cfg, place, sizes, progress)
     beside = path.resolve().parent.parent / "calibration"
     if spec is None and (beside / RECORD).is_file():
         spec = read_set(beside).input
@@ -76,17 +95,10 @@ def check_cfg(
     return sorted(dict.fromkeys(found), key=lambda x: x.line)
 
 
-def _network(cfg: Cfg, home: Path) -> Iterator[CfgFinding]:
-    name = cfg.get("prototxt_file")
-    if not name or not (home / name).is_file():
-        return
-    try:
-        net = read_net(home / name, any_type=True)
-    except InputError as error:
-        line = line_of(cfg, "prototxt_file")
-        yield CfgFinding(line, "prototxt_file", "error", str(error), "see nnie check")
-        return
-    yield from network_findings(cfg, net, home)
+def _picture_sizes(net: Net) -> list[Size | None]:
+    """(height, width) of each input, None for what is no picture."""
+    shapes = inputs_of(net).values()
+    return [(x[2], x[3]) if len(x) == 4 and x[1] in (1, 3) else None for x in shapes]
 
 
 def explain_cfg(cfg: Cfg) -> list[tuple[str, str]]:
