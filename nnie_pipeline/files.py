@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -23,6 +24,8 @@ from nnie_pipeline.errors import InputError
 TEMPORARY = ".tmp."
 """How the name begins of all that is not in its place yet."""
 
+_ADDED = "files"
+_OLD = ".old"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 _LARGEST_JSON = 64 << 20
 
@@ -51,25 +54,45 @@ def added_files(folder: Path, keep: Collection[Path] = ()) -> Iterator[Path]:
     Raises:
         InputError: as `replaced_folder`, or a file of `keep` would be replaced.
     """
-    with writing(folder), _made(folder):
-        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
-        try:
-            yield temporary
-            moves = [(x, folder / x.relative_to(temporary)) for x in sorted(temporary.rglob("*"))]
-            for _, place in moves:
-                if place.exists() and any(place.samefile(x) for x in keep):
-                    raise InputError(
-                        f"cannot write {place}: it is what this command reads; choose another "
-                        "folder for the results"
-                    )
-            with uninterrupted():
-                for path, place in moves:
-                    if path.is_dir():
-                        place.mkdir(exist_ok=True)
-                    else:
-                        path.replace(place)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with writing(folder), _made(folder), temporary_folder(folder, _ADDED) as temporary:
+        yield temporary
+        moves = [(x, folder / x.relative_to(temporary)) for x in sorted(temporary.rglob("*"))]
+        for _, place in moves:
+            if place.exists() and any(place.samefile(x) for x in keep):
+                raise InputError(
+                    f"cannot write {place}: it is what this command reads; choose another "
+                    "folder for the results"
+                )
+        with uninterrupted():
+            for path, place in moves:
+                if path.is_dir():
+                    place.mkdir(exist_ok=True)
+                else:
+                    path.replace(place)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, label: str) -> Iterator[Path]:
+    """Yield a new folder `.tmp.LABEL.PROCESS.RANDOM` in `parent`; it goes when the block ends.
+
+    What processes that were killed left there under the same label goes first. A process is over
+    when it is gone and its folder not locked: one in another container has a number that means
+    nothing here.
+
+    Raises:
+        InputError: the folder cannot be made.
+    """
+    for left in _left(parent, label, ""):
+        with contextlib.suppress(InputError), locked(left):
+            shutil.rmtree(left, ignore_errors=True)
+    with writing(parent):
+        prefix = f"{TEMPORARY}{label}.{os.getpid()}."
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        with locked(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -166,23 +189,51 @@ def read_json(path: Path, what: str) -> Any:
 
 @contextlib.contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{folder.name}.", dir=folder.parent))
-    old = temporary.with_name(temporary.name + ".old")
+    for left in _left(folder.parent, folder.name, _OLD):
+        if folder.exists():
+            shutil.rmtree(left, ignore_errors=True)
+        else:  # killed between the two renames
+            left.rename(folder)
+    with temporary_folder(folder.parent, folder.name) as temporary:
+        old = temporary.with_name(temporary.name + _OLD)
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            with uninterrupted():
+                if folder.exists():
+                    folder.rename(old)
+                try:
+                    temporary.rename(folder)
+                except OSError:
+                    if old.exists():
+                        old.rename(folder)
+                    raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _left(parent: Path, label: str, ending: str) -> list[Path]:
+    """The folders that processes which are gone left in `parent` under `label`."""
+    owned = re.compile(
+        rf"{re.escape(TEMPORARY + label)}\.([0-9]{{1,9}})\.[a-z0-9_]+{re.escape(ending)}"
+    )
+    with contextlib.suppress(OSError):
+        found = [(x, owned.fullmatch(x.name)) for x in sorted(parent.iterdir())]
+        return [
+            x for x, owner in found if owner and x.is_dir() and not x.is_symlink()
+            and not _alive(int(owner[1]))
+        ]  # fmt: skip
+    return []
+
+
+def _alive(process: int) -> bool:
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        with uninterrupted():
-            if folder.exists():
-                folder.rename(old)
-            try:
-                temporary.rename(folder)
-            except OSError:
-                if old.exists():
-                    old.rename(folder)
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return True
 
 
 @contextlib.contextmanager

@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,8 +29,6 @@ RESULTS = frozenset(
 
 _LONGEST_LINE = 1 << 16
 _TICK = 0.1
-_FOLDER = f"{files.TEMPORARY}map."
-_OWNED = re.compile(rf"{re.escape(_FOLDER)}([0-9]{{1,9}})\.\w+")
 
 
 @contextlib.contextmanager
@@ -49,10 +44,7 @@ def work_folder(cfg_path: Path, cfg: Cfg) -> Iterator[tuple[Path, Path]]:
     home = cfg_path.resolve().parent
     beside = any(".." in Path(x).parts for x in named_paths(home, cfg))
     root = home.parent if beside else home
-    _sweep(root)
-    with files.writing(root):
-        work = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}.", dir=root))
-    try:
+    with files.temporary_folder(root, "map") as work:
         up = Path("..") / home.name if beside else Path("..")
         for entry in sorted(home.iterdir()):
             name = entry.name
@@ -61,34 +53,7 @@ def work_folder(cfg_path: Path, cfg: Cfg) -> Iterator[tuple[Path, Path]]:
             if entry.suffix not in (".wk", ".dot"):
                 (work / name).symlink_to(up / name)
         (work / cfg_path.name).write_bytes(_own_name(cfg_path, cfg))
-        with files.locked(work):
-            yield work, root
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _sweep(root: Path) -> None:
-    """Remove what runs that were killed left in `root`.
-
-    A run is over when its process is gone and its folder not locked: a process in another
-    container has a number that means nothing here.
-    """
-    for folder in root.glob(f"{_FOLDER}*"):
-        owner = _OWNED.fullmatch(folder.name)
-        if owner is None or _alive(int(owner[1])):
-            continue
-        with contextlib.suppress(InputError), files.locked(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # another user's
-    return True
+        yield work, root
 
 
 def _own_name(path: Path, cfg: Cfg) -> bytes:
