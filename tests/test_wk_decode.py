@@ -7,6 +7,8 @@ import json
 import re
 import resource
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -433,17 +435,95 @@ def test_mutated_tables_end_in_a_verdict_or_one_line(
     assert time.perf_counter() - started < 5
 
 
-def test_the_longest_possible_block_is_quick(tmp_path: Path) -> None:
-    body = np.zeros(65534, np.uint8)
-    random = np.random.default_rng(1)
-    loud = random.integers(0, 256, 65534).astype(np.uint8)
-    table = np.arange(37).astype(np.uint8)
-    rows = [wk_encoder.record(44, 1, 4, 4, 3, 0, 0), wk_encoder.record(0, 1, 4, 4, 4, 1, -80)]
+def file_of(slots: list[bytes], rows: list[bytes]) -> bytes:
+    """A file with these blocks behind a first layer, and these rows behind its own."""
+    own = [wk_encoder.record(44, 1, 4, 4, 3, 0, 0), wk_encoder.record(0, 1, 4, 4, 4, 1, -80)]
     segment: tuple[list[object], list[object]] = ([("data", 4, 4, 3, 1)], [("out", 4, 4, 4, 0)])
+    return wk_encoder.assemble(segment, slots, own + rows)
+
+
+LONGEST_BODY = 65534
+
+
+def test_the_longest_possible_block_is_quick(tmp_path: Path) -> None:
+    body = np.zeros(LONGEST_BODY, np.uint8)
+    random = np.random.default_rng(1)
+    loud = random.integers(0, 256, LONGEST_BODY).astype(np.uint8)
+    table = np.arange(37).astype(np.uint8)
     slots = [compress(x, table, True) for x in [body, loud] * 8]
     path = tmp_path / "net.wk"
-    path.write_bytes(wk_encoder.assemble(segment, slots, rows))
+    path.write_bytes(file_of(slots, []))
     measured(path)
+
+
+@pytest.mark.parametrize("count", [1, 20, 40])
+def test_long_streams_come_back(count: int) -> None:
+    """One by one and side by side, with streams that end earlier between them."""
+    random = np.random.default_rng(count)
+    table = np.arange(37).astype(np.uint8)
+    bodies = [
+        random.integers(0, 2 + 50 * (x % 6), 6000 - 300 * (x % 7)).astype(np.uint8)
+        for x in range(count)
+    ]
+    packed = [compress(x, table, True, bool(i % 2)) for i, x in enumerate(bodies)]
+    ends = np.cumsum([len(x) for x in packed])
+    index = np.array([[e - len(x), len(x)] for e, x in zip(ends, packed, strict=True)], np.int64)
+    found = read_blocks(np.frombuffer(b"".join(packed), np.uint8), index)
+    for number, body in enumerate(bodies):
+        np.testing.assert_array_equal(found.body(number), body)
+    if count > 1:
+        broken = bytearray(b"".join(packed))
+        middle = int(ends[count // 2]) - 1500
+        broken[middle : middle + 8] = bytes(8)
+        with pytest.raises(InputError, match=f"block {count // 2} "):
+            read_blocks(np.frombuffer(bytes(broken), np.uint8), index)
+
+
+@pytest.mark.parametrize("kind", ["runs", "literals", "all that is read", "too much"])
+def test_memory_and_time_of_large_files_are_bounded(tmp_path: Path, kind: str) -> None:
+    table = np.arange(37).astype(np.uint8)
+    random = np.random.default_rng(2)
+    top = 256 if kind == "literals" else 1
+    body = random.integers(0, top, LONGEST_BODY).astype(np.uint8)
+    count = {"runs": 900, "literals": 300, "all that is read": 1024, "too much": 1100}[kind]
+    path = tmp_path / "net.wk"
+    path.write_bytes(file_of([compress(body, table, True, kind != "literals")] * count, []))
+    seconds, megabytes, text = spent(path)
+    assert megabytes < 500
+    assert seconds < 5
+    assert ("bytes of parameters, more than the" in text) == (kind == "too much")
+
+
+def test_many_rows_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.wk"
+    row = wk_encoder.record(0, 1, 4, 4, 4, 2, -80)
+    path.write_bytes(file_of([], [row] * 900_000))
+    seconds, megabytes, text = spent(path)
+    assert "layer table has more than 65536 rows" in text
+    assert megabytes < 300
+    assert seconds < 3
+
+
+_WITH_PEAK = """
+import atexit, runpy, sys
+def peak():
+    print(next(x for x in open("/proc/self/status") if x.startswith("VmHWM")), file=sys.stderr)
+atexit.register(peak)
+runpy.run_module("nnie_pipeline", run_name="__main__", alter_sys=True)
+"""
+
+
+def spent(path: Path) -> tuple[float, int, str]:
+    """Processor time in seconds, the most memory in MB and the text of `nnie wk` of a file."""
+    command = [sys.executable, "-c", _WITH_PEAK, "wk", str(path)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=100, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    text = run.stdout + run.stderr
+    assert "Traceback" not in text
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", text)
+    return seconds, int(peak) >> 10, " ".join(text.split())
 
 
 @settings(deadline=None, max_examples=60)

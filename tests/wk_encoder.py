@@ -64,7 +64,7 @@ def assemble(
     segment: tuple[list[object], list[object]], slots: list[bytes], rows: list[bytes]
 ) -> bytes:
     """Header, parameter area, index, four tables, some instructions, layer table."""
-    area, index = b"", b""
+    area, index = bytearray(), b""
     for data in slots:
         if not data:
             index += struct.pack("<II", 0, 0)

@@ -28,7 +28,10 @@ COMPRESSED, TABLE, RUN_MODE = 1, 16, 64
 HEAD = 3
 CHECK = 2
 _KNOWN_FLAGS = (0, COMPRESSED, COMPRESSED | TABLE, COMPRESSED | TABLE | RUN_MODE)
-_MOST_DATA = 512 << 20
+_MOST_DATA = 64 << 20
+"""Bytes of all data; the largest networks of these chips have less. It bounds time and memory."""
+
+_MOST_PLACES = 1 << 20
 _BYTES_A_BYTE = 12
 """A byte of stream holds at most 8 bits, and 6 bits (the longest run) make 9 bytes."""
 
@@ -73,6 +76,8 @@ def read_blocks(area: Bytes, index: Ints) -> Blocks:
         InputError: a block does not lie where it may, does not decode to its length, or its
             check word is wrong. The text begins with the place of the block in the index.
     """
+    if len(index) > _MOST_PLACES:
+        raise InputError(f"its block index has {len(index)} places, more than {_MOST_PLACES}")
     slot = np.flatnonzero(index[:, 1])
     offset, stored = index[slot, 0], index[slot, 1]
     _require_places(area, slot, offset, stored)
@@ -92,7 +97,10 @@ def read_blocks(area: Bytes, index: Ints) -> Blocks:
     fits &= (sizes > 0) & (sizes % 2 == 0)
     _require(fits, slot, sizes, "says it holds {} bytes, which cannot be")
     if int(sizes.sum()) > _MOST_DATA:
-        raise InputError(f"the blocks hold {int(sizes.sum())} bytes, more than {_MOST_DATA}")
+        raise InputError(
+            f"its blocks say they hold {int(sizes.sum()):,} bytes of parameters, more than the "
+            f"{_MOST_DATA:,} that are read"
+        )
     start = np.concatenate([[0], np.cumsum(sizes)])
     data = np.empty(int(start[-1]), np.uint8)
     for number in np.flatnonzero(~packed):

@@ -31,6 +31,8 @@ _BETWEEN = "between the parts that the header names"
 _UNKNOWN = "part behind the instructions that the header names at 64"
 _WITH_BLOCKS = {0: "Convolution", 1: "Deconvolution"}
 _INNER_PRODUCT = 5
+_MOST_ROWS = 1 << 16
+"""Each row has another id, and an id has 16 bits."""
 
 
 def decode(path: Path) -> WkModel:
@@ -60,6 +62,8 @@ def _chip(data: bytes, header: WkHeader) -> WkModel:
     table = _area(data, base, _LAYERS, "layer table")
     if (index.stop - index.start) % _ENTRY or (table.stop - table.start) % ROW.size:
         raise InputError("its block index or its layer table ends within an entry")
+    if table.stop - table.start > _MOST_ROWS * ROW.size:
+        raise InputError(f"its layer table has more than {_MOST_ROWS} rows")
     everything = np.frombuffer(data, np.uint8)
     places = np.frombuffer(data[index], "<u4").reshape(-1, 2).astype(np.int64)
     blocks = read_blocks(everything[parameters], places)

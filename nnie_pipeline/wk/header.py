@@ -34,7 +34,7 @@ _BLOB = 64
 _NAME = slice(16, 48)
 _MOST_SEGMENTS = 8
 _MOST_BLOBS = 16
-_LARGEST_FILE = 1 << 30
+_LARGEST_FILE = 128 << 20
 _LARGEST_SIDE = 1 << 20
 _GIVE = "give a file that nnie_mapper wrote"
 _OLD_VERSION = re.compile(r"V100R001C003\w*")
@@ -185,7 +185,7 @@ def read_bytes(path: Path) -> bytes:
     """The content of a file that may be a `.wk`.
 
     Raises:
-        InputError: it cannot be read, or is larger than 1 GiB.
+        InputError: it cannot be read, or is larger than 128 MiB.
     """
     try:
         if path.stat().st_size > _LARGEST_FILE:
