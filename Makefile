@@ -15,6 +15,7 @@ help:
 	@echo "     ENGINE=onnxruntime | pycaffe      SKIP=\"merge-batch-norm\" (passes left out)"
 	@echo "     COUNT=30                          of IMAGES (a folder, list.txt or video), those that differ most"
 	@echo "     GEOMETRY=letterbox|stretch|crop   in place of the spec's; ANCHOR=top-left|centre  FILL=114"
+	@echo "     COLOUR=BGR|RGB|GRAY               what the network takes (a file without a spec: BGR)"
 	@echo "     YUV=bt601 | bt709                 the board feeds YVU420SP; RANGE=full|limited"
 	@echo "     MEAN_IN_NETWORK=1                 mean and scale in the network, norm_type 0 in the cfg"
 	@echo "     REPORT_LANG=en | zh               language of report.html"
@@ -42,7 +43,7 @@ $(VENV)/.test: $(VENV)/.run
 setup: $(VENV)/.run
 
 nnie: $(VENV)/.run
-	@$(NNIE) run $(if $(MODEL),"$(MODEL)",) $(if $(SIZE),--size "$(SIZE)",) $(if $(IMAGES),--images "$(IMAGES)",) $(if $(WEIGHTS),--weights "$(WEIGHTS)",) $(if $(OUTPUTS),--outputs "$(OUTPUTS)",) $(if $(CHIP),--chip "$(CHIP)",) $(if $(ENGINE),--engine "$(ENGINE)",) $(if $(ALLOW_GRAY),--allow-gray,) $(addprefix --skip ,$(SKIP)) $(if $(COUNT),--count "$(COUNT)",) $(if $(EVERY),--every "$(EVERY)",) $(if $(GEOMETRY),--geometry "$(GEOMETRY)",) $(if $(ANCHOR),--anchor "$(ANCHOR)",) $(if $(FILL),--fill "$(FILL)",) $(if $(YUV),--yuv "$(YUV)",) $(if $(RANGE),--range "$(RANGE)",) $(if $(MEAN_IN_NETWORK),--mean-in-network,) $(if $(REPORT_LANG),--lang "$(REPORT_LANG)",)
+	@$(NNIE) run $(if $(MODEL),"$(MODEL)",) $(if $(SIZE),--size "$(SIZE)",) $(if $(IMAGES),--images "$(IMAGES)",) $(if $(WEIGHTS),--weights "$(WEIGHTS)",) $(if $(OUTPUTS),--outputs "$(OUTPUTS)",) $(if $(CHIP),--chip "$(CHIP)",) $(if $(ENGINE),--engine "$(ENGINE)",) $(if $(ALLOW_GRAY),--allow-gray,) $(addprefix --skip ,$(SKIP)) $(if $(COUNT),--count "$(COUNT)",) $(if $(EVERY),--every "$(EVERY)",) $(if $(COLOUR),--colour "$(COLOUR)",) $(if $(GEOMETRY),--geometry "$(GEOMETRY)",) $(if $(ANCHOR),--anchor "$(ANCHOR)",) $(if $(FILL),--fill "$(FILL)",) $(if $(YUV),--yuv "$(YUV)",) $(if $(RANGE),--range "$(RANGE)",) $(if $(MEAN_IN_NETWORK),--mean-in-network,) $(if $(REPORT_LANG),--lang "$(REPORT_LANG)",)
 
 pycaffe: $(VENV)/.run
 	@$(PIP) -e '.[pycaffe]'

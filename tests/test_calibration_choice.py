@@ -11,6 +11,7 @@ import pytest
 from nnie_pipeline.calibration.choice import choose, look
 from nnie_pipeline.calibration.pictures import find_pictures, read_picture
 from nnie_pipeline.calibration.sources import chosen_of
+from nnie_pipeline.calibration.useless import sampled, small, useless
 from nnie_pipeline.errors import InputError
 
 
@@ -30,24 +31,64 @@ def chosen(pictures: dict[str, np.ndarray], count: int) -> tuple[list[str], dict
 
 
 def test_useless_pictures_are_dropped_with_their_reason() -> None:
-    over = scene(1)
+    over = scene(1, 110, 30)
     over[:50] = 255
+    burnt = scene(5, 250, 40)  # most clipped in a channel, less than half in all
+    blue = np.zeros((90, 160, 3), np.uint8)
+    blue[...] = (200, 0, 0)
+    noise = np.random.default_rng(7).normal(120, 12, (480, 640, 3)).astype(np.uint8)
     useful = {"night": scene(2, 40, 20), "snow": scene(3, 215, 15), "day": scene(4)}
     kept, dropped = chosen(
         {
             "lens cap": np.full((90, 160, 3), 9, np.uint8),
             "blank": np.full((90, 160, 3), 244, np.uint8),
             "against the sun": over,
+            "burnt out": burnt,
+            "blue": blue,
+            "noise": noise,
+            "one pixel": np.full((1, 1, 3), 99, np.uint8),
+            "strip": scene(6).repeat(9, axis=1)[:1],
+            "ribbon": np.tile(scene(6)[:30], (1, 2, 1)),
             **useful,
         },
-        10,
+        20,
     )
     assert kept == list(useful)
     assert dropped == {
         "lens cap": "black (100% of it)",
         "blank": "white (100% of it)",
         "against the sun": "over-exposed (56% of it is clipped)",
+        "burnt out": dropped["burnt out"],
+        "blue": "of one colour (100% of it)",
+        "noise": dropped["noise"],
+        "one pixel": "too small or narrow (1x1, height x width)",
+        "strip": "too small or narrow (1x1440, height x width)",
+        "ribbon": "too small or narrow (30x320, height x width)",
     }
+    assert dropped["burnt out"].startswith("over-exposed")
+    assert float((burnt.min(axis=2) >= 250).mean()) < 0.5
+    assert dropped["noise"].startswith("of one colour")
+
+
+def test_what_only_looks_useless_is_kept() -> None:
+    """Strong colours clip one channel, a dark picture has some colours, a narrow one is a scene."""
+    sunset = scene(1, 90, 20)
+    sunset[..., 2] = 255
+    dim = scene(2, 20, 20)
+    tall = np.tile(scene(4), (9, 2, 1))
+    for picture in (sunset, dim, tall):
+        assert look(picture).useless is None, look(picture).useless
+
+
+def test_a_few_of_the_pixels_tell_what_all_do(shared: Path) -> None:
+    found = find_pictures(shared / "images" / "crowd")
+    pictures = [read_picture(x.path)[0] for x in found]
+    for picture in pictures:
+        sides = picture.shape[:2]
+        assert useless(sampled(picture), sides) == useless(small(picture), sides) is None
+    bright = np.clip(pictures[-1].astype(int) * 2 + 60, 0, 255).astype(np.uint8)
+    assert "over-exposed" in str(useless(sampled(bright), bright.shape[:2]))
+    assert "over-exposed" in str(useless(small(bright), bright.shape[:2]))
 
 
 def test_doubles_are_dropped_and_their_first_is_named() -> None:
@@ -67,7 +108,7 @@ def test_doubles_are_dropped_and_their_first_is_named() -> None:
 
 def test_a_slow_change_is_followed_from_picture_to_kept_picture() -> None:
     """Each frame is near the one before; only what is near a kept one is a double."""
-    frames = {f"frame {n}": np.full((90, 160, 3), 100 + 3 * n, np.uint8) for n in range(6)}
+    frames = {f"frame {n}": scene(1, 100, 20) + np.uint8(3 * n) for n in range(6)}
     kept, dropped = chosen(frames, 9)
     assert kept == ["frame 0", "frame 2", "frame 4"]
     assert dropped["frame 5"] == "near-duplicate of frame 4"
@@ -113,7 +154,8 @@ def test_more_pictures_than_one_block_are_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "message"), [(0, "at least one"), (3, "none of the 1 pictures can be used: dark")]
+    ("count", "message"),
+    [(0, "at least one"), (3, "picture cannot be used: dark is too small")],
 )
 def test_nothing_to_choose_is_named(count: int, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -213,6 +213,10 @@ def test_a_choice_of_a_video(tmp_path: Path, cli: Cli, monkeypatch: pytest.Monke
     assert (record.choice.found, record.choice.wanted) == (8, 3)
     assert record.choice.dropped[0].reason.startswith("black")
     assert "RGB_order RGB and norm_type 2 feed the first layer as the model was trained" in ran.out
+    line = next(x for x in ran.out.splitlines() if "no document says how the lines of mean" in x)
+    assert line.startswith("warning: means ")
+    assert "--mean-in-network" in line
+    assert "nnie bringup" in line
     assert "everything is up to date" in cli(*words).out
     again = cli(*words[:-3], "4", "--build", "build")
     assert "everything is up to date" not in again.out

@@ -15,23 +15,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from nnie_pipeline.calibration import useless
 from nnie_pipeline.calibration.geometry import Picture
 from nnie_pipeline.calibration.pictures import Dropped
 from nnie_pipeline.errors import InputError
 
 Vector = npt.NDArray[np.float32]
 
-_SIDE = 128
 _SMALL = 12
 _CELLS = 3
 _DUPLICATE = 4.0
 _BLOCK = 512
-
-BLACK, WHITE, CLIPPED = 24, 231, 250
-"""Luma up to which, and from which, a pixel counts as black, white; as over-exposed in B, G, R."""
-
-_NEARLY_ALL = 0.98
-_OVER_EXPOSED = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,14 +34,12 @@ class Look:
 
     `small` is the picture at 12x12 pixels; `blocks` are brightness (cumulated histogram of
     luma), colours (4x4x4 histogram of B, G, R), edges (8 directions in 2x2 cells) and skin (its
-    share in 3x3 cells). The shares are of all pixels.
+    share in 3x3 cells). `useless` says why it teaches nothing, None where it does.
     """
 
     small: Vector
     blocks: tuple[Vector, ...]
-    black: float
-    white: float
-    clipped: float
+    useless: str | None
 
 
 @dataclass(frozen=True)
@@ -65,11 +57,8 @@ def look(picture: Picture) -> Look:
     Skin is Cb 77 to 127 and Cr 133 to 173 (Chai and Ngan 1999). It takes some sand and wood for
     skin: enough to spread pictures with and without faces, not to find them.
     """
-    rows, columns = picture.shape[:2]
-    scale = min(1.0, _SIDE / max(rows, columns))
-    if scale < 1:
-        size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    sides = picture.shape[0], picture.shape[1]
+    picture = useless.small(picture)
     luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
     small = cv2.resize(picture, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA)
     levels = np.bincount(luma.reshape(-1), minlength=256) / luma.size
@@ -82,21 +71,8 @@ def look(picture: Picture) -> Look:
     return Look(
         np.asarray(small, np.float32).reshape(-1),
         tuple(x.astype(np.float32) for x in blocks),
-        float(levels[: BLACK + 1].sum()),
-        float(levels[WHITE:].sum()),
-        float((picture.min(axis=2) >= CLIPPED).mean()),
+        useless.useless(picture, sides),
     )
-
-
-def useless(found: Look) -> str | None:
-    """Why a picture teaches nothing about a network's ranges; None where it does."""
-    if found.black >= _NEARLY_ALL:
-        return f"black ({found.black:.0%} of it)"
-    if found.white >= _NEARLY_ALL:
-        return f"white ({found.white:.0%} of it)"
-    if found.clipped >= _OVER_EXPOSED:
-        return f"over-exposed ({found.clipped:.0%} of it is clipped)"
-    return None
 
 
 def choose(looks: Sequence[Look], names: Sequence[str], count: int) -> tuple[list[int], Choice]:
@@ -107,12 +83,12 @@ def choose(looks: Sequence[Look], names: Sequence[str], count: int) -> tuple[lis
     """
     if count < 1:
         raise InputError(f"--count {count}: a calibration set needs at least one picture")
-    dropped = {n: reason for n, x in enumerate(looks) if (reason := useless(x)) is not None}
+    dropped = {n: reason for n, x in enumerate(looks) if (reason := x.useless) is not None}
     useful = [n for n in range(len(looks)) if n not in dropped]
     if not useful:
+        what = f"none of the {len(looks)} pictures can" if len(looks) > 1 else "the picture cannot"
         raise InputError(
-            f"none of the {len(looks)} pictures can be used: {names[0]} is {dropped[0]}; "
-            "give pictures of real scenes"
+            f"{what} be used: {names[0]} is {dropped[0]}; give pictures of real scenes"
         )
     doubles = _duplicates([looks[n].small for n in useful])
     for n, first in doubles.items():

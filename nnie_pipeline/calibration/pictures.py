@@ -14,6 +14,7 @@ import numpy as np
 
 from nnie_pipeline.calibration import LARGEST_PIXELS
 from nnie_pipeline.calibration.geometry import Picture
+from nnie_pipeline.calibration.useless import too_narrow
 from nnie_pipeline.errors import InputError
 
 # OpenCV would print lines of its own beside the one error that names the picture.
@@ -33,7 +34,7 @@ OTHER_PICTURES = frozenset(
 """Pictures by their suffix that are not read; left out, they are named."""
 
 _LARGEST_BYTES = 4 * LARGEST_PIXELS
-_LARGE_JPEG = 100_000
+_LARGE_FILE = 100_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -140,14 +141,19 @@ def read_picture(path: Path) -> tuple[Picture, str]:
 
 
 def read_preview(path: Path) -> Picture:
-    """The picture in `path` as `read_picture`, a large JPEG at a quarter of its size.
+    """The picture in `path` as `read_picture`, a large file's at a quarter of its size.
+
+    One that would be too narrow to be judged then is read in full.
 
     Raises:
         UnreadableError: as `read_picture`.
     """
     data = _read_bytes(path)
-    flags = cv2.IMREAD_REDUCED_COLOR_4 if len(data) > _LARGE_JPEG else cv2.IMREAD_COLOR
-    return decode_picture(data, str(path), flags)
+    if len(data) > _LARGE_FILE:
+        quarter = decode_picture(data, str(path), cv2.IMREAD_REDUCED_COLOR_4)
+        if not too_narrow((quarter.shape[0], quarter.shape[1])):
+            return quarter
+    return decode_picture(data, str(path))
 
 
 def decode_picture(data: bytes, where: str, flags: int = cv2.IMREAD_COLOR) -> Picture:

@@ -41,6 +41,7 @@ from nnie_pipeline.calibration.probe import write_probe
 from nnie_pipeline.calibration.stored import RawForm, Stored, encoded, keep_freed_memory, store
 from nnie_pipeline.calibration.yuv import RoundTrip, YuvForm, check_yuv
 from nnie_pipeline.errors import InputError
+from nnie_pipeline.words import counted
 
 RECORD = "calibration.json"
 IMAGE_LIST = "image_list.txt"
@@ -78,7 +79,8 @@ class CalibrationSet:
     `stride` is the bytes of a row of a raw file (None: as wide as the picture), `yuv` how .yuv
     files are written (None: there are none) and `yuv_error` what that loses: the mean over all
     pictures and the largest. `choice` says how the pictures were chosen, if they were, `dropped`
-    which could not be read.
+    which could not be read, `useless` which teach nothing and are in the set all the same.
+    `unproven` says, in words, why `input` may not be the model's own (empty: its spec says so).
     """
 
     height: int
@@ -91,6 +93,8 @@ class CalibrationSet:
     yuv_error: RoundTrip | None = None
     choice: Choice | None = None
     dropped: tuple[Dropped, ...] = ()
+    useless: tuple[Dropped, ...] = ()
+    unproven: str = ""
 
     @property
     def gray(self) -> list[str]:
@@ -112,6 +116,7 @@ def write_set(
     raw: RawForm | None = None,
     choice: Choice | None = None,
     dropped: Sequence[Dropped] = (),
+    unproven: str = "",
 ) -> CalibrationSet:
     """Write the set of `pictures` at `size` (height, width) as the new content of `folder`.
 
@@ -119,7 +124,7 @@ def write_set(
     order matters. `progress` is called with (done, all) after every picture. `raw` is how raw
     files are written (None: rows of a multiple of 16 bytes, no YUV). A picture that cannot be
     read is left out; its number stays free. `choice`, how the pictures were chosen, and
-    `dropped`, which were left out before, are for the record.
+    `dropped`, which were left out before, and `unproven` are for the record.
 
     Raises:
         InputError: no picture, none that can be read, only gray ones for a colour network
@@ -148,6 +153,7 @@ def write_set(
         stored: list[Stored] = []
         entries: list[SetPicture] = []
         unread: list[Dropped] = []
+        useless: list[Dropped] = []
         first_error = None
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             # No name for the iterator: Ctrl-C has to end it, which drops what is not begun.
@@ -159,6 +165,8 @@ def write_set(
                     unread.append(Dropped(y.name, x.reason))
                 else:
                     stored.append(x)
+                    if x.useless is not None:
+                        useless.append(Dropped(y.name, x.useless))
                     entries.append(
                         SetPicture(x.file, x.raw, y.name, x.sha256, y.licence, x.gray, x.placement)
                     )
@@ -169,7 +177,7 @@ def write_set(
         stride = -(-size[1] // form.align) * form.align
         result = CalibrationSet(
             *size, spec, INTERPOLATION, tuple(entries), stride, form.yuv, _lost(stored), choice,
-            (*dropped, *unread),
+            (*dropped, *unread), tuple(useless), unproven,
         )  # fmt: skip
         _require_colour(result, allow_gray)
         lines = "".join(f"{x.file}\n" for x in entries)
@@ -223,7 +231,9 @@ def load_input(folder: Path, index: int, spec: InputSpec | None = None) -> Blob:
     record = read_set(folder)
     count = len(record.pictures)
     if not -count <= index < count:
-        raise InputError(f"set {folder} has {count} pictures; there is no number {index}")
+        raise InputError(
+            f"set {folder} has {counted(count, 'picture')}; there is no number {index}"
+        )
     return _load(folder, record, record.pictures[index], spec)
 
 
@@ -284,7 +294,8 @@ def _require_own(folder: Path) -> None:
 def _require_colour(result: CalibrationSet, allow_gray: bool) -> None:
     if result.input.colour == "GRAY" or allow_gray or len(result.gray) < len(result.pictures):
         return
+    count = len(result.pictures)
     raise InputError(
-        f"all {len(result.pictures)} pictures are gray (R = G = B) and cannot reveal swapped "
-        "channels; add a colour picture, or allow a gray set with --allow-gray"
+        f"{'the only picture is' if count == 1 else f'all {count} pictures are'} gray (R = G = B) "
+        "and cannot reveal swapped channels; add a colour picture, or give --allow-gray"
     )

@@ -168,9 +168,11 @@ def read_list(path: Path) -> tuple[list[PictureFile], list[Dropped]]:
         else:
             absent.append(Dropped(shown(name[:200]), f"not there ({path.name}, line {number})"))
     if not found and absent:
+        what = "it names one picture, which is not there:"
+        if len(absent) > 1:
+            what = f"none of the {len(absent)} pictures that it names is there, the first is"
         raise InputError(
-            f"list {path}: none of the {len(absent)} pictures that it names is there, the first is "
-            f"{absent[0].source!r}; relative paths start at {path.parent}"
+            f"list {path}: {what} {absent[0].source!r}; relative paths start at {path.parent}"
         )
     if not found:
         raise InputError(f"list {path} names no picture; write one path a line")

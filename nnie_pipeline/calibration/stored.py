@@ -14,6 +14,7 @@ from nnie_pipeline.calibration import contact
 from nnie_pipeline.calibration.geometry import Picture, Placement, place
 from nnie_pipeline.calibration.network_input import InputSpec, filled, planes_of, stored_pixels
 from nnie_pipeline.calibration.pictures import read_picture
+from nnie_pipeline.calibration.useless import sampled, useless
 from nnie_pipeline.calibration.yuv import RoundTrip, YuvForm, round_trip, to_yvu, yvu_bytes
 
 Counts = npt.NDArray[np.int64]
@@ -33,13 +34,15 @@ class RawForm:
 class Stored:
     """What was written of one picture, and what is collected of the whole set.
 
-    `counts` are (channels, 256), how often each level occurs in the stored pixels.
+    `counts` are (channels, 256), how often each level occurs in the stored pixels; `useless` says
+    why the picture teaches nothing, None where it does.
     """
 
     file: str
     raw: str
     sha256: str
     gray: bool
+    useless: str | None
     placement: Placement
     thumbnail: Picture
     counts: Counts
@@ -74,7 +77,7 @@ def store(
         (target / f"raw/{stem}.yuv").write_bytes(yvu_bytes(luma, chroma, form.align))
         trip = round_trip(canvas, luma, chroma, form.yuv)
     return Stored(
-        file, raw, sha256, is_gray(source), placement,
+        file, raw, sha256, is_gray(source), useless(sampled(source), source.shape[:2]), placement,
         contact.thumbnail(canvas, cell), _levels(planes, placement, spec), trip,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnie_pipeline.cli.common import console, numbers_of, reported
+from nnie_pipeline.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _ADVISED = 20
 _SHOWN = 12
+_CHOICE = 30
 
 
 @reported
@@ -33,7 +35,13 @@ def command(
     count: Annotated[
         int | None, typer.Option(help="choose so many that differ (default: all; of a video 30)")
     ] = None,
-    every: Annotated[int, typer.Option(help="of a video, look at every so many frames")] = 25,
+    every: Annotated[
+        int | None, typer.Option(help="of a video, look at every so many frames (default: 25)")
+    ] = None,
+    colour: Annotated[
+        str | None,
+        typer.Option(help="what the network takes: BGR, RGB or GRAY (default: its spec)"),
+    ] = None,
     mean: Annotated[
         str | None, typer.Option(help="what rewriting left of the mean (0: it is in the network)")
     ] = None,
@@ -51,8 +59,8 @@ def command(
         str | None, typer.Option(help="the board feeds YVU420SP: by bt601 or bt709")
     ] = None,
     value_range: Annotated[
-        str, typer.Option("--range", help="of YVU420SP: full or limited")
-    ] = "full",
+        str | None, typer.Option("--range", help="of YVU420SP: full (default) or limited")
+    ] = None,
     align: Annotated[
         int, typer.Option(help="fill rows of raw files to so many bytes: 1, 16, 32 to 256")
     ] = 16,
@@ -64,16 +72,29 @@ def command(
     from nnie_pipeline.calibration.sets import write_set
     from nnie_pipeline.calibration.sources import check_apart, chosen_of, opened
     from nnie_pipeline.calibration.stored import RawForm
-    from nnie_pipeline.calibration.yuv import yuv_form
     from nnie_pipeline.cli import translate
     from nnie_pipeline.cli.progress import progress_bar
     from nnie_pipeline.zoo.spec import load_spec
 
     say = partial(console().print, markup=False)
-    spec = translate.laid_out(load_spec(model), geometry, anchor, fill, say)
-    chosen = translate.size_of(spec, size, None, say)
-    form = RawForm(align, None if yuv is None else yuv_form(yuv, value_range))
+    given = load_spec(model)
+    spec = translate.laid_out(given, geometry, anchor, fill, say, colour)
+    step = translate.frames_every(images, every)
+    form = RawForm(align, translate.board_form(yuv, value_range))
     wanted = _left(translate.input_spec(spec), mean, scale)
+    chosen = translate.size_of(spec, size, None, say)
+    options = {
+        "colour": colour, "mean": mean, "scale": scale, "geometry": geometry, "anchor": anchor,
+        "fill": fill,
+    }  # fmt: skip
+    for line in translate.assumed_lines(model, spec, options):
+        say(line)
+    if translate.is_bare(model):
+        unproven = "assumed or given on the command line: the model has no spec"
+    else:
+        unproven = _other_numbers(wanted, translate.input_spec(given))
+        if unproven:
+            say(f"warning: {unproven}; right only where the network itself does the rest")
     if images is not None:
         check_apart(images, out)
     own = translate.default_pictures() if images is None else []
@@ -82,12 +103,12 @@ def command(
             if images is None:
                 found = chosen_of(own, count, looking)
             else:
-                found = stack.enter_context(opened(images, count, every, looking))
+                found = stack.enter_context(opened(images, count, step, looking))
         with progress_bar("pictures") as progress:
             result = write_set(
                 found.pictures, wanted, chosen, out,
                 allow_gray=allow_gray, progress=progress, raw=form, choice=found.choice,
-                dropped=found.dropped,
+                dropped=found.dropped, unproven=unproven,
             )  # fmt: skip
     for line in set_lines(result, out):
         say(line)
@@ -97,20 +118,26 @@ def command(
 
 def set_lines(result: CalibrationSet, out: Path) -> list[str]:
     """What is to be known of a new set in `out`."""
+    from nnie_pipeline.stages.input_proof import mean_order
+
     source = result.input
     lines = dropped_lines(result.dropped, "left out")
+    number = counted(len(result.pictures), "picture")
     if result.choice is not None:
         dropped = result.choice.dropped
-        chosen = f"{len(result.pictures)} of {result.choice.found} pictures chosen"
+        chosen = f"{len(result.pictures)} of {counted(result.choice.found, 'picture')} chosen"
         lines += dropped_lines(dropped, f"{chosen}, dropped beforehand") or [chosen]
+    else:
+        said = f"--count {_CHOICE} leaves them out"
+        lines += dropped_lines(
+            result.useless, f"warning: nothing for ranges to learn from ({said})"
+        )
     placed: str = source.geometry
     if placed != "stretch":
         placed += f" {source.anchor}"
     if source.geometry == "letterbox":
         placed += f", fill {', '.join(map(str, source.fill))} ({source.colour})"
-    lines.append(
-        f"{len(result.pictures)} pictures at {result.height}x{result.width}, {placed}: {out}"
-    )
+    lines.append(f"{number} at {result.height}x{result.width}, {placed}: {out}")
     if result.gray:
         lines.append(
             f"{len(result.gray)} of them gray (cannot reveal swapped channels): "
@@ -126,9 +153,7 @@ def set_lines(result: CalibrationSet, out: Path) -> list[str]:
             f"{result.yuv.said}; back to B, G, R it is off "
             f"by {result.yuv_error.mean:.2f} of 255 in the mean, {result.yuv_error.largest} at most"
         )
-    if source.colour != "GRAY" and len(set(source.mean)) > 1:
-        lines.append(unequal_means(source))
-    return lines
+    return [*lines, *mean_order(source)]
 
 
 def dropped_lines(dropped: Sequence[Dropped], what: str) -> list[str]:
@@ -141,14 +166,21 @@ def dropped_lines(dropped: Sequence[Dropped], what: str) -> list[str]:
     return lines
 
 
-def unequal_means(source: InputSpec) -> str:
-    """The warning about the order of mean.txt."""
-    means = ", ".join(f"{x:.9g}" for x in source.mean)
-    return (
-        f"warning: means {means}: no document says how the lines of mean.txt go with RGB_order; "
-        f"they are in the network's order ({source.colour}). probe/ tells the readings apart on a "
-        "board; --mean-in-network (nnie run, nnie rewrite) needs no mean.txt"
+def _other_numbers(wanted: InputSpec, own: InputSpec) -> str:
+    """What the command line says otherwise than the model's spec; empty where nothing."""
+    names = [x for x in ("colour", "mean", "scale") if getattr(wanted, x) != getattr(own, x)]
+    if not names:
+        return ""
+    given, said = (
+        ", ".join(f"{x} {_number_words(getattr(y, x))}" for x in names) for y in (wanted, own)
     )
+    return f"given on the command line: {given}; the model's own: {said}"
+
+
+def _number_words(value: str | tuple[float, ...]) -> str:
+    if isinstance(value, str):
+        return value
+    return ", ".join(f"{x:.9g}" for x in (value[:1] if len(set(value)) == 1 else value))
 
 
 def _left(wanted: InputSpec, mean: str | None, scale: str | None) -> InputSpec:

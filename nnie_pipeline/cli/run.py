@@ -27,7 +27,13 @@ def command(
     count: Annotated[
         int | None, typer.Option(help="choose so many that differ (default: all; of a video 30)")
     ] = None,
-    every: Annotated[int, typer.Option(help="of a video, look at every so many frames")] = 25,
+    every: Annotated[
+        int | None, typer.Option(help="of a video, look at every so many frames (default: 25)")
+    ] = None,
+    colour: Annotated[
+        str | None,
+        typer.Option(help="what the network takes: BGR, RGB or GRAY (default: its spec)"),
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="your own file of the weights")] = None,
     outputs: Annotated[
         str | None, typer.Option(help="tensors to keep in place of the spec's, with commas between")
@@ -56,8 +62,8 @@ def command(
         str | None, typer.Option(help="the board feeds YVU420SP: by bt601 or bt709")
     ] = None,
     value_range: Annotated[
-        str, typer.Option("--range", help="of YVU420SP: full or limited")
-    ] = "full",
+        str | None, typer.Option("--range", help="of YVU420SP: full (default) or limited")
+    ] = None,
     mean_in_network: Annotated[
         bool, typer.Option("--mean-in-network", help="norm_type 0: mean and scale in the network")
     ] = False,
@@ -67,7 +73,7 @@ def command(
     from shlex import quote
 
     from nnie_pipeline.bringup.commands import board_commands, board_notes
-    from nnie_pipeline.calibration.yuv import check_yuv, yuv_form
+    from nnie_pipeline.calibration.yuv import check_yuv
     from nnie_pipeline.chips.chip import find_chip
     from nnie_pipeline.cli import translate
     from nnie_pipeline.cli.common import existing_file, fail, names_of
@@ -95,12 +101,17 @@ def command(
     check_language(lang)
     passes = tuple(dict.fromkeys(skip or ()))
     check_passes(passes)
-    form = None if yuv is None else yuv_form(yuv, value_range)
+    form = translate.board_form(yuv, value_range)
+    step = translate.frames_every(images, every)
     if weights is not None:
         existing_file(weights, "weights")
     say = console()
     tell = partial(say.print, markup=False)
-    spec = translate.laid_out(spec, geometry, anchor, fill, tell)
+    own = translate.input_spec(spec)
+    spec = translate.laid_out(spec, geometry, anchor, fill, tell, colour)
+    unproven = "assumed: the model has no spec" if translate.is_bare(model) else ""
+    if not unproven and spec.input.colour != own.colour:
+        unproven = f"--colour {colour}, the model's own: {own.colour}"
     chosen = translate.size_of(spec, size, weights, tell)
     if form is not None:
         check_yuv(spec.input.colour, chosen)
@@ -119,18 +130,17 @@ def command(
 
         if images is None:
             return chosen_of(translate.default_pictures(), count)
-        return stack.enter_context(opened(images, count, every))
+        return stack.enter_context(opened(images, count, step))
 
     folder = build / f"{spec.name}-{chosen[0]}x{chosen[1]}"
     tell(f"{spec.name} at {chosen[0]}x{chosen[1]} (height x width) in {folder}")
-    if Path(model).suffix.lower() in {".onnx", ".prototxt"}:
-        tell("input assumed: BGR, 0 to 255, no mean and no scale; a spec (.yaml) can say otherwise")
-        if geometry is None:
-            tell("geometry assumed: letterbox; --geometry, --anchor and --fill say otherwise")
+    options = {"colour": colour, "geometry": geometry, "anchor": anchor, "fill": fill}
+    for line in translate.assumed_lines(model, spec, options):
+        tell(line)
     job = Job(
         spec, lambda: translate.input_spec(spec), chosen, folder, chip, weights, images,
         source, lambda: translate.head(spec), tell, progress_bar,
-        allow_gray, engine, passes, lang, mean_in_network, (count, every), form,
+        allow_gray, engine, passes, lang, mean_in_network, (count, step), form, unproven,
     )  # fmt: skip
     with stack:
         found, worked = run_all(job)

@@ -36,10 +36,14 @@ class Proof:
     difference: float
 
     def __str__(self) -> str:
+        return self.said("as the model was trained")
+
+    def said(self, how: str) -> str:
+        """A line; `how` says what the cfg was compared with."""
         equal = "exactly" if self.difference == 0 else f"within {self.difference:.1e}"
         return (
-            f"RGB_order {self.order} and norm_type {self.norm_type} feed the first layer as the "
-            f"model was trained ({equal}, on a coloured picture)"
+            f"RGB_order {self.order} and norm_type {self.norm_type} feed the first layer "
+            f"{how} ({equal}, on a coloured picture)"
         )
 
 

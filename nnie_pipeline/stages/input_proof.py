@@ -76,9 +76,25 @@ def double_normalisation(net: Net, mean: tuple[float, ...], scale: tuple[float, 
     )
 
 
+def mean_order(source: InputSpec) -> list[str]:
+    """The warning about the order of mean.txt; nothing where the means are equal."""
+    if len(set(source.mean)) == 1:
+        return []
+    means = ", ".join(f"{x:.9g}" for x in source.mean)
+    return [
+        f"warning: means {means}: no document says how the lines of mean.txt go with RGB_order; "
+        f"they are in the network's order ({source.colour}). The probe (probe/ of the set, and of "
+        "the kit that nnie bringup makes) tells the readings apart on a board; --mean-in-network "
+        "(nnie run, nnie rewrite) needs no mean.txt"
+    ]
+
+
 def prove_folder(folder: Path, names: tuple[str, ...], size: tuple[int, int], left: InputSpec,
-                 trained: InputSpec) -> str:  # fmt: skip
+                 trained: InputSpec, unproven: str = "") -> str:  # fmt: skip
     """Prove each cfg file of a mapper folder; a line that says so.
+
+    `unproven` is why `trained` may not be what the model was trained with
+    (`calibration.sets.CalibrationSet`).
 
     Raises:
         CheckError: one feeds the network otherwise than it was trained.
@@ -92,7 +108,8 @@ def prove_folder(folder: Path, names: tuple[str, ...], size: tuple[int, int], le
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read {path}: {error}; run nnie cfg again") from error
         proofs.append(prove(cfg, folder, size, left, trained))
-    return str(max(proofs, key=lambda x: x.difference))
+    worst = max(proofs, key=lambda x: x.difference)
+    return worst.said(f"as the calibration set says ({unproven})") if unproven else str(worst)
 
 
 def input_lines(
@@ -106,7 +123,8 @@ def input_lines(
     """
     record = read_set(calibration)
     wanted = record.input
-    lines = [prove_folder(folder, runs, (record.height, record.width), wanted, wanted)]
+    size = (record.height, record.width)
+    lines = [prove_folder(folder, runs, size, wanted, wanted, record.unproven), *mean_order(wanted)]
     try:
         twice = double_normalisation(read_net(prototxt, caffemodel), wanted.mean, wanted.scale)
     except InputError:

