@@ -167,8 +167,24 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     "not-found": ("./run.sh: line 2: nnie_mapper: command not found\n", "not found", "ldd"),
     "other": (
         "ERROR: file: parseFlattenPara  line: 12\nno layer like this\n",
-        "the mapper's parseFlattenPara refused something: no layer like this",
+        "not known: the mapper's parseFlattenPara says: no layer like this",
         "nnie bisect",
+    ),
+    "unknown": (
+        "[libprotobuf FATAL google/protobuf/message_lite.cc:68] CHECK failed: (bytes) == (size)\n",
+        "not known: CHECK failed: (bytes) == (size)",
+        "nnie bisect",
+    ),
+    "return-524309": (
+        "ERROR: file: calculateDelta  line: 12\nReturn = 524309\n",
+        "524309 (0x80015)",
+        "nnie cfg --check",
+    ),
+    "parse": (
+        "[libprotobuf ERROR google/protobuf/text_format.cc:288] Error parsing text-format "
+        "caffe.NetParameter: 24:12: Expected identifier.\n",
+        "from line 24, column 12 on: Expected identifier.",
+        "nnie check",
     ),
 }
 BOARD: dict[str, tuple[str, str, str]] = {
@@ -184,6 +200,10 @@ BOARD: dict[str, tuple[str, str, str]] = {
     "code": ("Error,ret = 0xa0338003\n", "NNIE returned an illegal parameter", "API reference"),
 }  # fmt: skip
 WARNINGS: dict[str, tuple[str, str]] = {
+    "other-warning": (
+        "WARNING: file: Net::parse  line: 7 the field is left out\n",
+        "not known: the mapper's Net::parse says: the field is left out",
+    ),
     "zeros": (ZEROS, "a blob is all zero"),
     "small-variance": (
         "WARNING: file: Inference::convBnParamProcess  line: 816\n"

@@ -156,6 +156,32 @@ def test_what_the_system_says_hides_nothing_that_the_mapper_says() -> None:
     assert [x.id for x in found] == ["other", "crash"]
 
 
+def test_an_error_that_nobody_knows_stands_beside_known_ones() -> None:
+    permute = FAILURES["permute-order"][0]
+    strange = "ERROR: file: foo  line: 3 the moon is full\n"
+    for text in (strange + permute, permute + strange, f"{permute}begin optimizing..\n{strange}"):
+        found = explain(BEGIN_12 + text + ZEROS)
+        assert [x.id for x in found] == ["permute-order", "other", "zeros"]
+        assert found[1].cause == "not known: the mapper's foo says: the moon is full"
+        assert "the moon is full" in found[1].text
+    (bare,) = explain("ERROR: file: foo  line: 3\nbegin optimizing....\n")
+    assert bare.cause == "not known: the mapper's foo says: (not named)"
+
+
+@pytest.mark.parametrize("text", ["Return = 524309", "Return=524309", "x line: 3 Return = 524309"])
+def test_a_number_alone_is_known(text: str) -> None:
+    assert [x.id for x in explain(text + "\n")] == ["return-524309"]
+    assert explain(text + "1\n") == []
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [("01", "illegal device"), ("0c", "little memory"), ("0F", "full buffer"), ("41", "a query")],
+)
+def test_codes_of_the_api_are_known(code: str, meaning: str) -> None:
+    assert meaning in explain(f"ret = 0xA03380{code}\n")[0].cause
+
+
 def test_a_log_shows_no_control_characters() -> None:
     text = FAILURES["permute-order"][0].replace("Transpose_174", "a\x1b[2J\x07b\u202e")
     (found,) = explain(text)
@@ -170,6 +196,10 @@ def test_a_log_is_explained_without_a_mapper(tmp_path: Path, cli: Cli) -> None:
     assert (done.status, done.err) == (0, "")
     assert "mapper 1.2.2.0_B010, NNIE 1.2" in done.out
     assert done.out.index("Transpose_174") < done.out.index("a blob is all zero")
+    log.write_text(FAILURES["permute-order"][0] + "ERROR: file: foo  line: 3 the moon is full\n")
+    done = cli("map", "--explain-log", log)
+    assert "Permute of another order" in done.out
+    assert "  error: not known: the mapper's foo says: the moon is full;" in done.out
     log.write_text("all is well\n")
     assert "no message that is known" in cli("map", "--explain-log", log).out
 
@@ -192,7 +222,9 @@ def test_the_end_of_a_large_log_is_read(tmp_path: Path, cli: Cli) -> None:
         "layer name: [", "layer name: [x] ", "Permute can only support", "1", ":1", " ", "\n",
         "HI_MPI_SVP_NNIE_Forward", 'Message type "a', "undefined symbol: fixed_address",
         "ERROR: file: ", "ERROR: file: a line: 1\n", "setUpDataDelta line: 1", "only C , H",
-        "layer[", "layer[a] value[",
+        "layer[", "layer[a] value[", "[ERROR", "\n[ERROR] ",
+        "ERROR\n", "WARNING: file: a line: 1\n", "Error parsing text-format caffe.NetParameter: ",
+        "Return = ",
     ],
 )  # fmt: skip
 def test_strange_logs_take_no_longer_than_others(part: str) -> None:

@@ -15,9 +15,12 @@ import yaml
 READ_LOG = "read the end of its log"
 """What there is to do where nothing is known."""
 
+UNKNOWN = frozenset({"other", "unknown", "other-warning"})
+"""Messages in the mapper's form that nobody has published with a cause."""
+
 _LONGEST = 300
 _MOST = 200
-_UNKNOWN = "(not named)"
+_NOT_NAMED = "(not named)"
 _EDGE = re.compile(r"(?m)^[ \t]{0,9}(?:begin|end)[ \t][^\n]{0,200}$")
 
 Edge = tuple[str, str]
@@ -50,9 +53,10 @@ class Version:
 
 
 def explain(log: str) -> list[Explanation]:
-    """What a log of the mapper or a board says, errors first, then in its order.
+    """What a log of the mapper or a board says, errors first (`rank`), then in its order.
 
-    The same thing about the same layer stands once.
+    The same thing about the same layer stands once. What is in the form of an error or warning
+    but not known is there too, with an id of `UNKNOWN`.
     """
     edges = _edges(log)
     taken: list[tuple[int, int]] = []
@@ -68,7 +72,7 @@ def explain(log: str) -> list[Explanation]:
                 continue
             taken.insert(after, match.span())
             last = bisect.bisect_left(edges, match.start(), key=lambda x: x[0]) - 1
-            words = {x: (y or _UNKNOWN).strip() for x, y in match.groupdict().items()}
+            words = {x: (y or _NOT_NAMED).strip() for x, y in match.groupdict().items()}
             words["during"] = during(edges[last][1] if last >= 0 else None)
             same = (key, *words.values())
             if same not in made:
@@ -77,14 +81,15 @@ def explain(log: str) -> list[Explanation]:
             if group in found or len(found) < _MOST:
                 place, count, first = found.get(group, (match.start(), 0, made[same]))
                 found[group] = (place, count + 1, first)
-    # The mapper puts a line with the place in front of what it says; that says no more then.
-    known = any(
-        x.id != "other" and x.severity == "error" and _messages()[x.id][1]["from"] != "system"
-        for _, _, x in found.values()
-    )
-    shown = [x for x in found.values() if x[2].id != "other" or not known]
-    shown.sort(key=lambda x: (x[2].severity != "error", x[0]))
+    shown = sorted(found.values(), key=lambda x: (*rank(x[2]), x[0]))
     return [replace(x, count=count) for _, count, x in shown]
+
+
+def rank(message: Explanation) -> tuple[bool, bool]:
+    """For sorting: errors first, of these the ones that the mapper names a reason in."""
+    entry = _messages().get(message.id)
+    vague = message.id in UNKNOWN or entry is None or entry[1]["from"] == "system"
+    return message.severity != "error", vague
 
 
 def explain_end(status: int, last: Edge | None) -> Explanation:
