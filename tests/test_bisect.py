@@ -12,7 +12,7 @@ from tests.branched_net import LAYERS, branched, picture
 from tests.builds import Cli
 from tests.fake_mapper import install
 from tests.mapper_logs import FAILURES, SUCCESS, SUCCESS_12
-from tests.test_wk_header import Chip, func
+from tests.test_wk_header import ROI_SEGMENT, SEGMENT, Chip, func
 
 
 @pytest.fixture
@@ -24,8 +24,9 @@ def net(tmp_path: Path) -> tuple[str | Path, ...]:
 
 @pytest.fixture
 def wk(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "func.wk").write_bytes(func())
-    (tmp_path / "inst.wk").write_bytes(Chip().build())
+    # Of several segments, whose blobs nnie map compares with no network: one file for all parts.
+    (tmp_path / "func.wk").write_bytes(func(SEGMENT, ROI_SEGMENT))
+    (tmp_path / "inst.wk").write_bytes(Chip().build(SEGMENT, ROI_SEGMENT))
     return {"1": str(tmp_path / "func.wk"), "0": str(tmp_path / "inst.wk")}
 
 

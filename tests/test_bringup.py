@@ -25,7 +25,7 @@ from nnie_pipeline.quant.ranges import Ranges
 from tests.builds import Build, Cli, Ran, hashes, nnie, pictures
 from tests.conftest import missing
 from tests.fake_mapper import ROOT, install
-from tests.test_wk_header import Chip, func
+from tests.test_wk_header import Chip, Segment, func
 from tests.tiny_models import save
 
 OUTPUTS = 9
@@ -239,8 +239,9 @@ def test_the_commands_that_nnie_run_prints_work_as_they_are(tiny: Path, place: s
     """To the verdict, with programs in the place of the mapper and the board."""
     for folder in ("wk", "bin", "board"):
         (tiny / folder).mkdir()
-    (tiny / "wk" / "func.wk").write_bytes(func())
-    (tiny / "wk" / "inst.wk").write_bytes(Chip().build())
+    segment: Segment = ([("data", 32, 32, 3, 1)], [("out", 16, 16, 4, 0)])
+    (tiny / "wk" / "func.wk").write_bytes(func(segment))
+    (tiny / "wk" / "inst.wk").write_bytes(Chip().build(segment))
     wk = {"1": str(tiny / "wk" / "func.wk"), "0": str(tiny / "wk" / "inst.wk")}
     mapper = install(tiny / "sdk", wk=wk)
     programs = {

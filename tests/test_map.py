@@ -18,14 +18,17 @@ import numpy as np
 import pytest
 
 from nnie_pipeline import files
-from nnie_pipeline.mapper.cfg import InputOptions, write_cfg
+from nnie_pipeline.mapper.cfg import InputOptions, read_cfg, write_cfg
 from nnie_pipeline.mapper.folder import write_mapper_folder
+from nnie_pipeline.stages.mapped_wk import wk_problem
 from tests.branched_net import branched
 from tests.builds import Cli, command, hashes, nnie
 from tests.fake_mapper import install
 from tests.mapper_logs import BEGIN_12, FAILURES, STAGES, SUCCESS, SUCCESS_12, ZEROS
-from tests.test_wk_header import Chip, func
+from tests.test_wk_header import ROI_SEGMENT, SEGMENT, Chip, Segment, func
 
+# An InnerProduct's output is a vector (type 4), whose length is its width.
+BRANCHED: Segment = ([("data", 16, 24, 3, 0)], [("fc", 1, 5, 1, 4), ("other", 16, 24, 2, 0)])
 KINDS = ("func_16bit", "func_8bit", "inst_16bit", "inst_8bit")
 
 
@@ -44,10 +47,14 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wk(tmp_path: Path) -> dict[str, str]:
-    """Compiled files by is_simulation."""
-    (tmp_path / "func.wk").write_bytes(func())
-    (tmp_path / "inst.wk").write_bytes(Chip().build())
-    return {"1": str(tmp_path / "func.wk"), "0": str(tmp_path / "inst.wk")}
+    """Compiled files of the network by is_simulation."""
+    return compiled(tmp_path, BRANCHED)
+
+
+def compiled(folder: Path, *segments: Segment) -> dict[str, str]:
+    (folder / "func.wk").write_bytes(func(*segments))
+    (folder / "inst.wk").write_bytes(Chip().build(*segments))
+    return {"1": str(folder / "func.wk"), "0": str(folder / "inst.wk")}
 
 
 def test_results_are_collected(tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli) -> None:
@@ -64,7 +71,7 @@ def test_results_are_collected(tmp_path: Path, place: Path, wk: dict[str, str], 
     for kind in KINDS:
         run = out / f"net_{kind}"
         made = (run / f"net_{kind}.wk").read_bytes()
-        assert made == (func() if "func" in kind else Chip().build())
+        assert made == (func(BRANCHED) if "func" in kind else Chip().build(BRANCHED))
         assert (run / "cnn_net_tree.dot").is_file()
         assert (run / "mapper.log").read_text() == SUCCESS_12 + ZEROS
         assert (run / "mapper_quant").is_dir() == ("func" in kind)
@@ -76,7 +83,7 @@ def test_results_are_collected(tmp_path: Path, place: Path, wk: dict[str, str], 
     beside = {f"mapper/net_{x}.wk" for x in KINDS}
     assert {x for x in after if not x.startswith("mapped")} == {*before, *beside}
     assert {x: after[x] for x in before} == before
-    assert (place / "mapper" / "net_inst_8bit.wk").read_bytes() == Chip().build()
+    assert (place / "mapper" / "net_inst_8bit.wk").read_bytes() == Chip().build(BRANCHED)
     assert not [x for x in after if ".tmp." in x]
 
 
@@ -195,6 +202,80 @@ def test_what_the_mapper_says_stands_before_its_crash(
     assert "crashed during net parsing" in errors[1]
 
 
+def test_an_error_beside_a_good_end_is_not_hidden(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli
+) -> None:
+    text, cause, _ = FAILURES["other"]
+    given = ("map", place, "--run", "func_8bit", "--mapper")
+    mapper = install(tmp_path / "sdk", wk=wk, log=SUCCESS_12 + ZEROS + text)
+    for again in (False, True):
+        done = cli(*given, mapper)
+        assert done.status == 1
+        assert ("is up to date" in done.out) == again
+        assert f"  error: {cause}" in done.out
+        assert again or ", with errors in the log" in done.out
+        assert "the mapper ended with status 0 and its results are in" in done.error
+        assert cause in done.error
+    run = place / "mapped" / "net_func_8bit"
+    assert (run / "net_func_8bit.wk").read_bytes() == func(BRANCHED)
+    assert str(run / "mapper.log") in done.error
+    mended = install(tmp_path / "other", wk=wk, log=SUCCESS_12 + ZEROS)
+    assert cli(*given, mended).status == 0
+
+
+OTHER: Segment = ([("data", 16, 24, 3, 0)], [("fc", 1, 6, 1, 4), ("other", 16, 24, 2, 0)])
+RENAMED: Segment = ([("data", 16, 24, 3, 0)], [("fc", 1, 5, 1, 4), ("others", 16, 24, 2, 0)])
+LARGER: Segment = ([("data", 32, 24, 3, 0)], [("fc", 1, 5, 1, 4), ("other", 32, 24, 2, 0)])
+
+
+@pytest.mark.parametrize(
+    ("segment", "reason"),
+    [
+        (OTHER, "output fc is 1x1x6 in the file, 5 in the network"),
+        (RENAMED, "output others of the file is none of the network's and 1 more"),
+        (LARGER, "input data is 3x32x24 in the file, 3x16x24 in the network and 1 more"),
+        (SEGMENT, "input data is 3x64x96 in the file, 3x16x24 in the network and 4 more"),
+    ],
+)
+def test_the_wk_of_another_network_is_refused_but_kept(
+    tmp_path: Path, place: Path, wk: dict[str, str], cli: Cli, segment: Segment, reason: str
+) -> None:
+    (tmp_path / "not").mkdir()
+    mapper = install(tmp_path / "sdk", wk=compiled(tmp_path / "not", segment))
+    given = ("map", place, "--run", "func_8bit", "--mapper")
+    done = cli(*given, mapper)
+    assert done.status == 1
+    assert "net_func_8bit failed: the .wk is of another network than ./net.prototxt: " in done.error
+    assert reason in done.error
+    assert "done" not in done.out
+    kept = place / "mapped" / "net_func_8bit.refused.wk"
+    assert list(place.rglob("*.wk")) == [kept]
+    assert kept.read_bytes() == func(segment)
+    assert cli(*given, install(tmp_path / "right", wk=wk)).status == 0
+    assert not kept.exists()
+
+
+def test_what_cannot_be_compared_is_collected(tmp_path: Path, place: Path, cli: Cli) -> None:
+    (tmp_path / "not").mkdir()
+    given = ("map", place, "--run", "func_8bit", "--mapper")
+    several = install(tmp_path / "sdk", wk=compiled(tmp_path / "not", SEGMENT, ROI_SEGMENT))
+    done = cli(*given, several)
+    assert (done.status, "warning" in done.out) == (0, False), done
+    net = place / "mapper" / "net.prototxt"
+    net.write_text(net.read_text().replace('"Eltwise"', '"Fltwise"'))
+    done = cli(*given, install(tmp_path / "one", wk=compiled(tmp_path / "not", SEGMENT)))
+    assert (done.status, "whether the .wk is of this network is not known" in done.out) == (0, True)
+
+
+def test_public_files_are_of_their_own_networks_only(tmp_path: Path, shared: Path) -> None:
+    models = shared / "models"
+    wk = models / "retinaface_mnet025" / "mnet_640_inst.wk"
+    for name, wrong in (("retinaface_mnet025/mnet", False), ("ultraface/RFB-320", True)):
+        text = f"[prototxt_file] {models / name}.prototxt\n[is_simulation] 0\n"
+        problem = wk_problem(wk, read_cfg(text), tmp_path)
+        assert (problem is not None) == wrong, problem
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -247,9 +328,9 @@ def test_the_chip_of_a_build_or_a_part_is_known(
     assert "the chip has NNIE 1.1" in done.error
 
 
-def start(place: Path, *mapper: str | Path) -> subprocess.Popen[str]:
+def start(place: Path, *mapper: str | Path, before: str = "env") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command("map", place, "--run", "func_8bit", *mapper),
+        [before, *command("map", place, "--run", "func_8bit", *mapper)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
@@ -300,7 +381,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_when_it_is_ended_so_is_the_mapper(
     tmp_path: Path, place: Path, wk: dict[str, str], number: int
 ) -> None:
@@ -317,6 +398,36 @@ def test_when_it_is_ended_so_is_the_mapper(
     assert not list(place.rglob("*.wk"))
     assert not [x for x in hashes(place) if ".tmp." in x]
     assert (place / "mapped" / "net_func_8bit.failed.log").read_text().startswith("Mapper Version")
+
+
+def test_nohup_holds(tmp_path: Path, place: Path, wk: dict[str, str]) -> None:
+    slow = install(tmp_path / "sdk", wk=wk, pause=0.2)
+    process = start(place, "--mapper", slow, before="nohup")
+    wait_for(process, "net parsing")
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert (place / "mapped" / "net_func_8bit" / "net_func_8bit.wk").is_file()
+
+
+def test_a_terminal_that_is_closed_leaves_nothing(
+    tmp_path: Path, place: Path, wk: dict[str, str]
+) -> None:
+    slow = install(tmp_path / "sdk", wk=wk, pause=1)
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        ["setsid", "-c", *command("map", place, "--run", "func_8bit", "--mapper", slow)],
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    while b"net parsing" not in seen:
+        seen += os.read(ours, 1000)
+    os.close(ours)
+    process.wait(30)
+    assert not alive(json.loads((tmp_path / "sdk" / "calls.txt").read_text())["pid"])
+    assert not [x for x in hashes(place) if ".tmp." in x]
+    assert not list(place.rglob("*.wk"))
 
 
 def test_a_kill_ends_the_mapper_and_the_next_run_clears_up(
@@ -519,7 +630,7 @@ def test_anybody_s_cfg_runs_and_writes_no_wk_of_its_own(
     assert (done.status, done.err) == (0, "")
     assert (project / "tool" / "inst" / "old.wk").read_bytes() == b"of last week"
     made = project / "tool" / "mapped" / "mine" / "mine.wk"
-    assert made.read_bytes() == Chip().build()
+    assert made.read_bytes() == Chip().build(BRANCHED)
     assert not [x for x in hashes(project) if ".tmp." in x]
 
 
@@ -605,7 +716,7 @@ def test_checking_only_makes_no_wk(tmp_path: Path, place: Path, cli: Cli) -> Non
 
 
 def test_nnie_run_ends_with_the_commands_that_map_its_build(
-    tiny: Path, wk: dict[str, str], cli: Cli, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny)
     ran = cli("run", "tiny.onnx", "--images", "pics", "--chip", "hi3559av100")
@@ -618,10 +729,11 @@ def test_nnie_run_ends_with_the_commands_that_map_its_build(
     ]
     readme = (build / "mapper" / "README.txt").read_text()
     assert all(f"    {x}\n" in readme for x in commands)
-    mapper = install(tiny / "sdk", "nnie_mapper_11", wk=wk, log=SUCCESS)
+    segment: Segment = ([("data", 32, 32, 3, 1)], [("out", 16, 16, 4, 0)])
+    mapper = install(tiny / "sdk", "nnie_mapper_11", wk=compiled(tiny, segment), log=SUCCESS)
     monkeypatch.setenv("NNIE_MAPPER", str(mapper))
     assert cli("map", build).status == 0
-    assert (build / "mapper" / "tiny_inst_16bit.wk").read_bytes() == Chip().build()
+    assert (build / "mapper" / "tiny_inst_16bit.wk").read_bytes() == Chip().build(segment)
     again = cli("run", "tiny.onnx", "--images", "pics", "--chip", "hi3559av100")
     assert "everything is up to date" in again.out
     assert (build / "mapped" / "tiny_inst_16bit" / "tiny_inst_16bit.wk").is_file()

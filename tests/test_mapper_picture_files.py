@@ -46,7 +46,9 @@ def test_other_forms_of_a_type(tmp_path: Path) -> None:
     assert picture_size(written(tmp_path, with_exif)) == (37, 50)
     bmp = bytearray(encoded(".bmp"))
     struct.pack_into("<i", bmp, 22, -37)
-    assert np.shape(cv2.imdecode(np.frombuffer(bytes(bmp), np.uint8), 1)) == (37, 50, 3)
+    decoded = cv2.imdecode(np.frombuffer(bytes(bmp), np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    assert decoded.shape == (37, 50, 3)
     assert picture_size(written(tmp_path, bytes(bmp))) == (37, 50)
     core = struct.pack("<2sIHHI", b"BM", 0, 0, 0, 26) + struct.pack("<IHHHH", 12, 2, 3, 1, 24)
     assert picture_size(written(tmp_path, core + bytes(24))) == (3, 2)

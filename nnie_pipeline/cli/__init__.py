@@ -109,7 +109,9 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        signal.signal(signal.SIGTERM, lambda *_: fail("ended by a signal", 128 + signal.SIGTERM))
+        signal.signal(signal.SIGTERM, _end)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup sets it
+            signal.signal(signal.SIGHUP, _end)
         run(sys.argv[1:])
     except KeyboardInterrupt:
         fail("interrupted before anything was done", _INTERRUPTED)
@@ -117,6 +119,16 @@ def main() -> NoReturn:
         # All is written; the interpreter only has to end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise SystemExit(0)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """End as after an error, so that everything is cleared up; a closed terminal takes no words."""
+    for other in (signal.SIGTERM, signal.SIGHUP):  # which often come together
+        signal.signal(other, signal.SIG_IGN)
+    try:
+        fail("ended by a signal", 128 + number)
+    except OSError:
+        raise SystemExit(128 + number) from None
 
 
 def _not_loaded() -> None:

@@ -42,7 +42,11 @@ def command(
         Path | None, typer.Option(help="explain the messages in this log; runs nothing")
     ] = None,
 ) -> None:
-    """Run nnie_mapper, show its stages, explain its errors, collect .wk, dot files and dumps."""
+    """Run nnie_mapper, show its stages, explain its errors, collect .wk, dot files and dumps.
+
+    Ends with 1 when a run fails, when its .wk is of another network than the cfg's, and when the
+    mapper ends well but its log has errors: its results are collected then.
+    """
     from nnie_pipeline.chips.chip import DEFAULT_CHIP, find_chip
     from nnie_pipeline.errors import InputError
     from nnie_pipeline.mapper.program import find_program
@@ -70,6 +74,8 @@ def command(
         earlier = None if again else current(path, results, program)
         if earlier is not None:
             say(f"{path.stem} is up to date")
+            for message in earlier.errors():
+                say(_line(message))
             done.append(earlier)
             continue
         say(path.stem)
@@ -81,9 +87,14 @@ def command(
             say(_line(message))
         if not result.ok:
             fail(result.failure(), 1)
-        say(f"  done in {result.seconds:.0f} s")
+        errors = ", with errors in the log" if result.errors() else ""
+        say(f"  done in {result.seconds:.0f} s{errors}")
         done.append(result)
     _say_next(done, home)
+    doubts = [x.doubt() for x in done if x.errors()]
+    if doubts:
+        more = f" (and {len(doubts) - 1} more runs)" if len(doubts) > 1 else ""
+        fail(f"{doubts[0]}{more}", 1)
 
 
 def _line(message: Explanation) -> str:

@@ -26,13 +26,14 @@ from nnie_pipeline.mapper.messages import (
     explain_end,
     follow,
     plain,
+    rank,
     stage_of,
     version_of,
 )
 from nnie_pipeline.mapper.program import Program
 from nnie_pipeline.mapper.running import run_program, work_folder
 from nnie_pipeline.stages.mapped import LOG, RECORD, Mapped, key_of_run, read_file, read_mapped
-from nnie_pipeline.wk.header import read_header
+from nnie_pipeline.stages.mapped_wk import OTHER_NETWORK, found_wk, wk_problem
 
 _LARGEST_LOG = 8 << 20
 _LAST = 2000
@@ -122,7 +123,8 @@ def map_cfg(
 
     .wk, .dot files, dumps and logs of the mapper, mapper.log (all it printed) and map.json. The
     .wk stands beside the cfg file as well. Of a run that fails only the log is kept
-    (RUN.failed.log); what an earlier run left stays.
+    (RUN.failed.log), and a whole .wk of another network (RUN.refused.wk); what an earlier run left
+    stays.
 
     Args:
         path: the cfg file.
@@ -162,13 +164,23 @@ def map_cfg(
         with files.writing(out):
             seconds = time.monotonic() - progress.started
             messages = _messages(work, log)
-            wk, problem = _checked_wk(work, run, cfg, status, progress.last)
-            if problem is not None:
+            made, problem = None, None
+            if status != 0:
+                problem = explain_end(status, progress.last)
+            elif cfg.get("is_check_prototxt") != "1":
+                made = found_wk(work, run)
+                problem = wk_problem(made, cfg, work)
+            if problem is not None and problem.severity == "warning":
+                messages.append(problem)
+            elif problem is not None:
                 errors = [x.id for x in messages if x.severity == "error"]
                 problem = _with_last_words(problem, log)
                 if not errors or (_by_signal(status) and problem.id not in errors):
                     messages.insert(len(errors), problem)
                 kept = _keep_failed(log, out, run)
+                if made is not None and problem.id == OTHER_NETWORK:
+                    shutil.copyfile(made, out / f"{files.TEMPORARY}{run}.wk")
+                    (out / f"{files.TEMPORARY}{run}.wk").replace(out / f"{run}.refused.wk")
                 return Mapped(run, False, out / run, kept, None, None, seconds, tuple(messages))
             record = {
                 "run": run,
@@ -180,17 +192,18 @@ def map_cfg(
                 "seconds": round(seconds, 3),
                 "stages": progress.stages,
                 "messages": [x.to_dict() for x in messages],
-                "wk": None if wk is None else f"{run}.wk",
-                "sha256": None if wk is None else hashlib.sha256(wk.read_bytes()).hexdigest(),
+                "wk": None if made is None else f"{run}.wk",
+                "sha256": None if made is None else hashlib.sha256(made.read_bytes()).hexdigest(),
             }
             (work / RECORD).write_text(files.to_json(record), encoding="utf-8")
-            if wk is not None:
-                wk.rename(work / f"{run}.wk")
+            if made is not None:
+                made.rename(work / f"{run}.wk")
             with files.replaced_folder(out / run) as target:
                 for entry in _results(work, path.name):
                     shutil.move(entry, target / entry.name)
-            (out / f"{run}.failed.log").unlink(missing_ok=True)
-            if wk is not None:
+            for name in ("failed.log", "refused.wk"):
+                (out / f"{run}.{name}").unlink(missing_ok=True)
+            if made is not None:
                 _place_beside(path, out / run / f"{run}.wk")
     return read_mapped(out / run)
 
@@ -263,36 +276,7 @@ def _messages(work: Path, log: Path) -> list[Explanation]:
     found = explain("\n".join(parts[:1]))
     known = {(x.id, x.cause) for x in found}
     more = [x for x in explain("\n".join(parts[1:])) if (x.id, x.cause) not in known]
-    return sorted([*found, *more], key=lambda x: x.severity != "error")
-
-
-def _checked_wk(
-    work: Path, run: str, cfg: Cfg, status: int, last: Edge | None
-) -> tuple[Path | None, Explanation | None]:
-    """The .wk of a run that went well, or what went wrong."""
-    if status != 0:
-        return None, explain_end(status, last)
-    if cfg.get("is_check_prototxt") == "1":
-        return None, None
-    own = work / f"{run}.wk"
-    found = [own] if own.is_file() else sorted(x for x in work.rglob("*.wk") if not x.is_symlink())
-    if not found:
-        cause = "the mapper ended without an error, but wrote no .wk"
-        return None, _problem("no-wk", cause, READ_LOG)
-    try:
-        header = read_header(found[0])
-    except InputError as error:
-        cause = f"the .wk that the mapper wrote is damaged ({error})"
-        return None, _problem("bad-wk", cause, "see that the disk is not full, and run it again")
-    wanted = "func" if cfg.get("is_simulation") == "1" else "chip"
-    if header.kind != wanted:
-        cause = f"the .wk is for {header.kind}, the cfg asks for {wanted}"
-        return None, _problem("other-wk", cause, "check is_simulation with nnie cfg --check")
-    return found[0], None
-
-
-def _problem(name: str, cause: str, fix: str) -> Explanation:
-    return Explanation(name, "error", "", cause, fix, "derived")
+    return sorted([*found, *more], key=rank)
 
 
 def _results(work: Path, cfg_name: str) -> list[Path]:

@@ -24,7 +24,8 @@ _DUMPS = ("mapper_quant", "compiler_quant")
 class Mapped:
     """How one run ended: `wk` and `dump` are None where there is none.
 
-    `messages` explain the log; those with severity "error" tell why it failed.
+    `messages` explain the log; those with severity "error" tell why it failed. A run that is `ok`
+    can have some too: the mapper ended well and wrote its .wk, but errors stand in its log.
     """
 
     run: str
@@ -36,12 +37,26 @@ class Mapped:
     seconds: float
     messages: tuple[Explanation, ...] = ()
 
+    def errors(self) -> list[Explanation]:
+        """The errors that its log tells."""
+        return [x for x in self.messages if x.severity == "error"]
+
     def failure(self) -> str:
         """Why the run failed, in a line."""
-        first = next((x for x in self.messages if x.severity == "error"), None)
+        first = next(iter(self.errors()), None)
         if first is None:
             return f"{self.run} failed; its log: {self.log}"
         return f"{self.run} failed: {first.cause}; {first.fix}; its log: {self.log}"
+
+    def doubt(self) -> str:
+        """Why a run that is `ok` is not to be trusted, in a line; empty if nothing says so."""
+        found = self.errors()
+        if not found:
+            return ""
+        return (
+            f"{self.run}: the mapper ended with status 0 and its results are in {self.folder}, but "
+            f"its log has errors: {found[0].cause}; {found[0].fix}; its log: {self.log}"
+        )
 
 
 def read_mapped(folder: Path) -> Mapped:
