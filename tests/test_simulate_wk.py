@@ -155,7 +155,7 @@ def test_an_encoded_network_has_the_files_ranges(tmp_path: Path, bits: int, mode
     path = tmp_path / "net.wk"
     path.write_bytes(wk_encoder.encode(net, bits, Z_OF[bits]))
     proof = prove(decode(path), net)
-    assert proof.holds, proof.verdict
+    assert proof.weights_hold, proof.verdict
     inputs = {"data": np.random.default_rng(5).uniform(0, 3, (1, 3, 16, 16)).astype(np.float32)}
     recorder = RangeRecorder(net)
     recorder.add({**inputs, **every_value(net, inputs)})

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nnie_pipeline.caffe.caffe_pb2 import EltwiseParameter
+from nnie_pipeline.caffe.files import read_net
 from nnie_pipeline.caffe.net import Layer, Net
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.rewrite import merge_batch_norm
@@ -101,6 +102,42 @@ def pooling_added(net: Net) -> None:
     insert(net, layer, "mobilenet0_relu5")
 
 
+def relu_behind_deconvolution(net: Net) -> None:
+    insert(net, Layer("extra", "ReLU", [], ["extra"]), "rf_c2_upsampling_")
+
+
+def all_sigmoid(net: Net) -> None:
+    for layer in net.layers:
+        if layer.type == "ReLU":
+            layer.type = "Sigmoid"
+
+
+def one_elu(net: Net) -> None:
+    net.find("mobilenet0_relu5").type = "ELU"
+
+
+def softmax_as_sigmoid(net: Net) -> None:
+    for layer in net.layers:
+        if layer.type == "Softmax":
+            layer.type = "Sigmoid"
+
+
+def strange_and_relu_row_removed(net: Net) -> None:
+    insert(net, Layer("strange", "AbsVal", [], ["strange"]), "mobilenet0_relu0")
+    relu_row_removed(net)
+
+
+def strange_and_another_concat(net: Net) -> None:
+    insert(net, Layer("strange", "AbsVal", [], ["strange"]), "mobilenet0_relu0")
+    concat_in_another_order(net)
+
+
+def relu_behind_eltwise_and_two_concats(net: Net) -> None:
+    insert(net, Layer("extra", "ReLU", [], ["extra"]), "plus1")
+    for name in ("one", "two"):
+        insert(net, Layer(name, "Concat", [], [name]), "mobilenet0_relu5")
+
+
 CHANGES: list[tuple[Change, str]] = [
     (fused_relu_removed, "mobilenet0_conv5 ends with an activation in the file and has none"),
     (last_relu_removed, "rf_c1_aggr ends with an activation in the file and has none"),
@@ -129,6 +166,16 @@ CHANGES: list[tuple[Change, str]] = [
         "rf_c2_det_context_conv3_2 reads rf_c2_det_context_conv3_1 in the file, "
         "rf_c2_det_context_conv1 in the network",
     ),
+    (
+        relu_behind_deconvolution,
+        "rf_c2_upsampling_ ends without ReLU in the file, and no row stands for ReLU extra",
+    ),
+    (all_sigmoid, "mobilenet0_conv0 ends with an activation in the file and has Sigmoid mobilenet"),
+    (one_elu, "mobilenet0_conv5 ends with an activation in the file and has ELU mobilenet0_relu5"),
+    (softmax_as_sigmoid, "is Softmax of 2x1x800 behind face_rpn_cls_score_reshape_stride32"),
+    (strange_and_relu_row_removed, "is ReLU or PReLU of 64x80x80 behind rf_c1_det_conv1"),
+    (strange_and_another_concat, "rf_c2_det_concat joins rf_c2_det_conv1"),
+    (relu_behind_eltwise_and_two_concats, "counts 1468 operations, the network makes 1470 to 1471"),
     (pooling_added, "comes before Pooling extra of 32x160x160, which it needs in the network"),
 ]
 
@@ -166,6 +213,87 @@ def test_what_stays_open_is_said(shared: Path, bits: int) -> None:
             "operation and factors of Eltwise",
         )
         assert proof.to_dict()["unproven"] == list(proof.unproven)
+
+
+def relu_behind_eltwise(net: Net) -> None:
+    insert(net, Layer("extra", "ReLU", [], ["extra"]), "plus1")
+
+
+def relu_behind_reshape(net: Net) -> None:
+    layer = Layer("extra", "ReLU", [], ["extra"])
+    insert(net, layer, "face_rpn_cls_score_reshape_stride8")
+
+
+def scale_behind_concat(net: Net) -> None:
+    weights = [np.linspace(1, 2, 64, dtype=np.float32)]
+    insert(net, Layer("extra", "Scale", [], ["extra"], weights=weights), "rf_c2_det_concat")
+
+
+def sigmoid_behind_head(net: Net) -> None:
+    head = net.find("face_rpn_bbox_pred_stride8")
+    name = head.tops[0]
+    head.tops = ["raw"]
+    net.layers.append(Layer("extra", "Sigmoid", ["raw"], [name]))
+
+
+def all_prelu(net: Net) -> None:
+    for layer in [x for x in net.layers if x.type == "ReLU"]:
+        layer.type = "PReLU"
+        layer.params.prelu_param.channel_shared = True
+        layer.weights = [np.full(1, 0.5, np.float32)]
+
+
+def eltwise_of_three(net: Net) -> None:
+    layer = net.find("plus1")
+    layer.bottoms = [*layer.bottoms, layer.bottoms[0]]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (relu_behind_eltwise, "ReLU extra of 64x80x80 (no row stands for it)"),
+        (relu_behind_reshape, "ReLU extra of 2x160x80 (no row stands for it)"),
+        (scale_behind_concat, "Scale extra of 64x40x40 (no row stands for it)"),
+        (sigmoid_behind_head, "Sigmoid extra of 8x80x80 (no row stands for it)"),
+        (all_prelu, "slopes of PReLU mobilenet0_relu0 of 8x320x320"),
+        (eltwise_of_three, "what plus1 reads"),
+    ],
+)
+def test_what_no_row_stands_for_is_not_held(
+    shared: Path, bits: int, change: Change, what: str
+) -> None:
+    net = network(shared)
+    change(net)
+    proof = prove(compiled(shared, bits), net)
+    assert not proof.holds
+    assert proof.weights_hold
+    assert proof.verdict.startswith(
+        f"holds the weights of this network, its structure is not proven: {what}"
+    )
+    found = proof.to_dict()
+    assert found["proven"] is False
+    assert found["open"] == list(proof.open)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_crop_that_cuts_nothing_is_said(shared: Path, bits: int) -> None:
+    models = shared / "models" / "retinaface_mnet025"
+    proof = prove(
+        compiled(shared, bits), read_net(models / "mnet.prototxt", models / "mnet.caffemodel")
+    )
+    assert proof.holds
+    assert "Crop crop0 of 64x40x40, which cuts nothing (no row stands for it)" in proof.unproven
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_relu_of_single_channels_is_held(shared: Path, tmp_path: Path, bits: int) -> None:
+    # Rows 2 to 9 are the channels of mobilenet0_conv1.
+    def without(word: int) -> int:
+        return word & ~(7 << 34) | 1 << 34
+
+    proof = prove(decode(edited(shared, tmp_path, bits, 5, 0x585, without)), network(shared))
+    assert "mobilenet0_conv1 ends with ReLU in 7 of its 8 channels in the file" in proof.verdict
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -404,8 +532,10 @@ def test_rows_are_held_against_networks_without_instructions(tmp_path: Path) -> 
     assert model.programs == ()
     assert "nothing else vouches for its z" in model.table_note
     proof = prove(model, net)
-    assert proof.holds
-    assert "which of several blobs of one size and z a layer reads" in proof.unproven
+    assert not proof.holds
+    assert proof.weights_hold
+    assert proof.verdict.startswith("holds the weights of this network, its structure is not ")
+    assert "which of several blobs of one size and z a layer reads" in proof.open
     # One reads the picture, whose z is fixed; where all weights are zero no factor is in them.
     assert any(x.startswith("a factor of 1.04 on the weights of ") for x in proof.unproven)
     pooled = net.copy()
@@ -424,8 +554,9 @@ def test_layers_that_no_public_file_shows_are_not_guessed(tmp_path: Path) -> Non
     active = net.copy()
     insert(active, Layer("extra", "Sigmoid", [], ["extra"]), "wide")
     proof = prove(decode(path), active)
-    assert proof.holds
-    assert "all of Sigmoid" in proof.unproven
+    assert not proof.holds
+    assert proof.weights_hold
+    assert any(x.startswith("Sigmoid extra of ") for x in proof.open)
 
 
 def test_rows_of_unknown_types_are_not_guessed(shared: Path) -> None:
@@ -436,8 +567,15 @@ def test_rows_of_unknown_types_are_not_guessed(shared: Path) -> None:
         rows = list(model.records)
         rows[number] = replace(rows[number], type=kind)
         proof = prove(replace(model, records=tuple(rows)), net)
-        assert proof.holds
-        assert any("which row is which layer" in x for x in proof.unproven)
+        assert not proof.holds
+        assert proof.weights_hold
+        assert proof.open[0].startswith(f"which layer row {number} of the layer table")
+        assert "what face_rpn_cls_score_stride32 reads" in proof.open
+        # What does not rest on the row is held against the network all the same.
+        other = net.copy()
+        concat_in_another_order(other)
+        proof = prove(replace(model, records=tuple(rows)), other)
+        assert "rf_c2_det_concat joins" in proof.verdict
 
 
 def test_a_layer_that_nobody_reads_has_no_row(shared: Path) -> None:

@@ -107,7 +107,7 @@ def command(
             source = {"weights": wk.name, "z": wk.name, "verdict": proof.verdict}
             record = range_record(wk, proof, width, choices[-1], pairs)
             (folder / RANGES_FILE).write_text(to_json(record), encoding="utf-8")
-            say(f"{wk.name} {proof.verdict}")
+            say(f"{'' if proof.holds else 'warning: '}{wk.name} {proof.verdict}")
             say(described(record))
         apart = dump_simulated(net, feed, width, used, folder, switches, chosen, words_of, source)
         (folder / "ranges.json").write_text(to_json(used.to_json()), encoding="utf-8")

@@ -151,7 +151,7 @@ def _show_proof(file: Path, model: WkModel, proof: Proof) -> None:
     if len(proof.reasons) > _MOST_REASONS:
         rest = len(proof.reasons) - _MOST_REASONS
         say.print(f"and {rest} more; --json has all", markup=False)
-    if proof.holds:
+    if proof.weights_hold:
         found = _parameters(proof)
         say.print(
             f"{found['parameters']:,} parameters: {found['weights']:,} weights, "
@@ -159,9 +159,11 @@ def _show_proof(file: Path, model: WkModel, proof: Proof) -> None:
             f"{_stored(model)}",
             markup=False,
         )
-        say.print(f"{file.name} {proof.verdict}", markup=False)
-        if proof.unproven:
-            say.print(f"not proven from the file: {', '.join(proof.unproven)}", markup=False)
+        if proof.holds:
+            say.print(f"{file.name} {proof.verdict}", markup=False)
+        caveats = [*proof.open, *proof.unproven]
+        if caveats:
+            say.print(f"not proven from the file: {', '.join(caveats)}", markup=False)
 
 
 def _parameters(proof: Proof) -> dict[str, int]:

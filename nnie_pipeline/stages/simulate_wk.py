@@ -41,12 +41,12 @@ def proven(net: Net, file: Path, bits: int | None) -> tuple[Proof, int]:
     """The proof that `file` holds `net`, and its width.
 
     Raises:
-        CheckError: it does not, or has another width than `bits`.
+        CheckError: its weights are others, or it contradicts the network, or has another width than `bits`.
         InputError: it is no chip file with parameters.
     """
     model = decode(file)
     proof = prove(model, net, bits)
-    if not proof.holds or model.bits is None:
+    if not proof.weights_hold or model.bits is None:
         raise CheckError(f"{file.name} {proof.verdict}; simulate without --wk, or give its network")
     return proof, model.bits
 

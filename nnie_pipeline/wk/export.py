@@ -29,10 +29,10 @@ def export_model(model: WkModel, proof: Proof | None, folder: Path) -> None:
     `layers.json`, which tells the files of each layer: not every name can be that of a file.
 
     Raises:
-        CheckError: `proof` does not hold, so that z of weights is not known.
+        CheckError: by `proof` the weights are others, so that z of weights is not known.
         InputError: the folder cannot be written.
     """
-    if proof is not None and not proof.holds:
+    if proof is not None and not proof.weights_hold:
         raise CheckError(
             f"the .wk {proof.verdict}; nothing is exported, since z of weights is known only of "
             "the network that a file holds; leave --against out to export codes and words"

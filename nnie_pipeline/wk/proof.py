@@ -53,14 +53,18 @@ class LayerProof:
 class Proof:
     """The verdict in one line, its reasons and the layers behind it.
 
-    `unproven` names settings of the network that the file does not tell. `fitted` are the
+    `holds` is whether weights and structure are proven; `weights_hold` whether the weights are
+    and nothing contradicts the structure, of which `open` names what is not proven. `unproven`
+    names settings of the network that no file tells. `fitted` are the
     layers of the file that have one of the network beside them; `net` is the network as the file
     holds it: as it was given, or with BatchNorm merged.
     """
 
     holds: bool
+    weights_hold: bool
     verdict: str
     reasons: tuple[str, ...]
+    open: tuple[str, ...]
     unproven: tuple[str, ...]
     layers: tuple[LayerProof, ...]
     fitted: tuple[Fitted, ...]
@@ -70,8 +74,11 @@ class Proof:
         """As JSON has it."""
         return {
             "holds": self.holds,
+            "proven": self.holds,
+            "weights_hold": self.weights_hold,
             "verdict": self.verdict,
             "reasons": list(self.reasons),
+            "open": list(self.open),
             "unproven": list(self.unproven),
             "layers": [vars(x) for x in self.layers],
         }
@@ -111,11 +118,12 @@ def prove(model: WkModel, net: Net, bits: int | None = None) -> Proof:
     if bits in (None, model.bits):
         return best
     reason = f"it is {model.bits} bit, not {bits}"
-    if not best.holds:
+    if not best.weights_hold:
         verdict = f"{best.verdict}; {reason}"
     else:
         verdict = f"is not as asked: {reason}, though it {best.verdict}"
-    return replace(best, holds=False, verdict=verdict, reasons=(reason, *best.reasons))
+    reasons = (reason, *best.reasons)
+    return replace(best, holds=False, weights_hold=False, verdict=verdict, reasons=reasons)
 
 
 def _fit(model: WkModel, net: Net) -> tuple[list[Fitted], list[Predicted], list[str]]:
@@ -141,7 +149,7 @@ def _judge(
     shapes = infer(given)
     makers = makers_of(net, fits)
     whole = len(fits) == len(model.layers) == len(predicted) and all(x.complete for x in fits)
-    rows = structure(model, net, fits) if whole else Structure((), (), {})
+    rows = structure(model, net, fits) if whole else Structure((), (), (), {})
     layers = []
     factors: list[str | None] = []
     for layer in model.layers:
@@ -164,12 +172,22 @@ def _judge(
     equal, total = (sum(x.weights[i] for x in layers) for i in (0, 1))
     norm = ("merged" if merged else "not merged") if has_norm else "merged or none"
     counts = f"{equal} of {total} weights, {model.bits} bit, BatchNorm {norm}"
+    unproven = (*rows.unproven, *_factors(factors))
+    open_rows = () if reasons else rows.open
     if reasons:
         verdict = f"does not hold this network: {reasons[0]} ({counts})"
+    elif open_rows:
+        more = f" and {len(open_rows) - 1} more" if len(open_rows) > 1 else ""
+        verdict = (
+            "holds the weights of this network, its structure is not proven: "
+            f"{open_rows[0]}{more} ({counts})"
+        )
     else:
         verdict = f"holds this network: {counts}"
-    unproven = (*rows.unproven, *_factors(factors))
-    return Proof(not reasons, verdict, tuple(reasons), unproven, tuple(layers), tuple(fits), net)
+    return Proof(
+        not reasons and not open_rows, not reasons, verdict, tuple(reasons), open_rows, unproven,
+        tuple(layers), tuple(fits), net,
+    )  # fmt: skip
 
 
 def _factors(found: Sequence[str | None]) -> list[str]:
@@ -210,11 +228,11 @@ def _reasons(
     if rows:
         reasons += [*blobs, *rows]
     if wrong:
-        place, alike = headline([x.reason or "" for x in wrong])
+        place, alike, text = headline([x.reason or "" for x in wrong])
         first = wrong.pop(place)
         others = f"; {len(wrong) + 1 - alike} differ otherwise" if alike <= len(wrong) else ""
         where = f"in {alike} of {len(layers)} layers, first {first.name}{others}"
-        reasons.append(f"{first.reason} ({where})")
+        reasons.append(f"{text} ({where})")
         reasons += [f"{x.name}: {x.reason}" for x in wrong]
     reasons += [f"layer {x.number} of the file: {x.reason}" for x in unpaired]
     reasons += [f"layer {x} of the network is not in the file" for x in missing]

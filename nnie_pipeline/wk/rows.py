@@ -7,11 +7,11 @@ import math
 from nnie_pipeline.caffe.net import Shape
 from nnie_pipeline.wk.model import RECORD_TYPES, WkRecord
 
-INPUT, OUTPUT, SOFTMAX, RESHAPE = 44, 45, 16, 39
+INPUT, OUTPUT, SOFTMAX, RESHAPE, ELTWISE = 44, 45, 16, 39, 27
 """Types of rows."""
 
 CONVOLUTIONS = (0, 1)
-KNOWN = frozenset({*CONVOLUTIONS, 3, 7, SOFTMAX, 27, RESHAPE, INPUT, OUTPUT})
+KNOWN = frozenset({*CONVOLUTIONS, 3, 7, SOFTMAX, ELTWISE, RESHAPE, INPUT, OUTPUT})
 """Types of rows of which it is known for which layers they stand."""
 
 

@@ -11,22 +11,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nnie_pipeline.caffe.net import Net
-from nnie_pipeline.wk.dealing import Dealing, MismatchError
+from nnie_pipeline.wk.dealing import Dealing
 from nnie_pipeline.wk.fit import Fitted
 from nnie_pipeline.wk.model import WkModel
-from nnie_pipeline.wk.operations import not_proven
-from nnie_pipeline.wk.rows import KNOWN
+from nnie_pipeline.wk.operations import not_told, not_wired
+from nnie_pipeline.wk.wiring import MismatchError
 
 
 @dataclass(frozen=True)
 class Structure:
-    """`reasons` why the rows are not those of the network, `unproven` what they do not tell.
+    """`reasons` why the rows are not those of the network; what they do not tell.
 
+    `open` is what of the structure is not proven, `unproven` settings that no file tells.
     `z_before` has, by layer of the file, the z of the rows that make its input, where they
     have one z.
     """
 
     reasons: tuple[str, ...]
+    open: tuple[str, ...]
     unproven: tuple[str, ...]
     z_before: dict[int, int]
 
@@ -43,13 +45,10 @@ def structure(model: WkModel, net: Net, fitted: Sequence[Fitted]) -> Structure:
     try:
         dealing.run()
     except MismatchError as error:
-        strange = {x.layer.type for x in dealing.all if not x.sure}
-        strange |= {x.type_name for x in model.records if x.type not in KNOWN}
-        if not strange:
-            dealing.reasons.append(str(error))
-        else:
-            names = ", ".join(sorted(strange))
-            dealing.open.append(f"which row is which layer ({names}: how they run is not known)")
-    wired = any(x is not None for x in model.programs)
-    unproven = not_proven(dealing.all, dealing.softmax_told, wired) + dealing.open
-    return Structure(tuple(dealing.reasons), tuple(unproven), dealing.z_before)
+        dealing.reasons.append(str(error))
+    found = dealing.open
+    if all(x is None for x in model.programs):
+        found = not_wired(dealing.all) + found
+    unproven = not_told(dealing.all, dealing.softmax_told)
+    reasons, found = (list(dict.fromkeys(x)) for x in (dealing.reasons, found))
+    return Structure(tuple(reasons), tuple(found), tuple(unproven), dealing.z_before)
