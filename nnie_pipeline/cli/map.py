@@ -116,7 +116,7 @@ def _say_next(done: list[Mapped], home: Path) -> None:
 def _explain(path: Path) -> None:
     from nnie_pipeline.errors import InputError
     from nnie_pipeline.mapper.messages import explain, version_of
-    from nnie_pipeline.stages.map import read_log
+    from nnie_pipeline.stages.mapped_log import read_log
 
     try:
         text = read_log(path)

@@ -9,7 +9,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +18,18 @@ from nnie_pipeline.errors import CheckError, InputError
 from nnie_pipeline.mapper.cfg import Cfg
 from nnie_pipeline.mapper.cfg_files import named_paths
 from nnie_pipeline.mapper.messages import (
-    READ_LOG,
     Edge,
-    Explanation,
     Version,
-    explain,
     explain_end,
     follow,
-    plain,
-    rank,
     stage_of,
     version_of,
 )
 from nnie_pipeline.mapper.program import Program
 from nnie_pipeline.mapper.running import run_program, work_folder
 from nnie_pipeline.stages.mapped import LOG, RECORD, Mapped, key_of_run, read_file, read_mapped
+from nnie_pipeline.stages.mapped_log import messages_of, with_last_words
 from nnie_pipeline.stages.mapped_wk import OTHER_NETWORK, found_wk, wk_problem
-
-_LARGEST_LOG = 8 << 20
-_LAST = 2000
-_ERROR_LOGS = ("mapper_error.log", "compiler_error.log")
 
 Tell = Callable[[str], None]
 
@@ -163,7 +155,7 @@ def map_cfg(
             raise
         with files.writing(out):
             seconds = time.monotonic() - progress.started
-            messages = _messages(work, log)
+            messages = messages_of(work, log)
             made, problem = None, None
             if status != 0:
                 problem = explain_end(status, progress.last)
@@ -174,7 +166,7 @@ def map_cfg(
                 messages.append(problem)
             elif problem is not None:
                 errors = [x.id for x in messages if x.severity == "error"]
-                problem = _with_last_words(problem, log)
+                problem = with_last_words(problem, log)
                 if not errors or (_by_signal(status) and problem.id not in errors):
                     messages.insert(len(errors), problem)
                 kept = _keep_failed(log, out, run)
@@ -237,46 +229,9 @@ def _require_seen(path: Path, cfg: Cfg, root: Path) -> None:
             )
 
 
-def _with_last_words(problem: Explanation, log: Path) -> Explanation:
-    """`problem`; where it only points to the end of the log, with that."""
-    if problem.fix != READ_LOG:
-        return problem
-    lines = [x for x in read_log(log)[-_LAST:].splitlines() if x.strip()]
-    last = plain(lines[-1]) if lines else "it is empty"
-    return replace(problem, fix=f'{READ_LOG} ("{last}")' if lines else f"{READ_LOG}: {last}")
-
-
 def _by_signal(status: int) -> bool:
     """Whether a signal ended the program, or what a shell in front of it started."""
     return status < 0 or status > 128
-
-
-def read_log(path: Path) -> str:
-    """The text of a log; of one larger than 8 MB both ends, errors stand at the last.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        data = file.read(_LARGEST_LOG // 2)
-        rest = path.stat().st_size - len(data)
-        if rest > _LARGEST_LOG // 2:
-            data += b"\n"
-            file.seek(-(_LARGEST_LOG // 2), os.SEEK_END)
-        data += file.read(_LARGEST_LOG // 2)
-    return data.decode("utf-8", errors="replace")
-
-
-def _messages(work: Path, log: Path) -> list[Explanation]:
-    texts = [log, *(work / x for x in _ERROR_LOGS)]
-    parts = []
-    for path in texts:
-        if path.is_file() and not path.is_symlink():
-            parts.append(read_log(path))
-    found = explain("\n".join(parts[:1]))
-    known = {(x.id, x.cause) for x in found}
-    more = [x for x in explain("\n".join(parts[1:])) if (x.id, x.cause) not in known]
-    return sorted([*found, *more], key=rank)
 
 
 def _results(work: Path, cfg_name: str) -> list[Path]:
