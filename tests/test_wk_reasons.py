@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -380,5 +382,117 @@ def test_zeros_only(shared: Path, bits: int) -> None:
 
 def test_the_headline_is_the_most_frequent_kind() -> None:
     reasons = ["clipped at 0.5: 3 of 9", "other: 1 of 9", "other: 2.5e-3 of 72; or clipped at 1"]
-    assert headline(reasons) == (1, 2)
-    assert headline(reasons[:2]) == (0, 1)
+    assert headline(reasons) == (1, 2, reasons[1])
+    assert headline(reasons[:2]) == (0, 1, reasons[0])
+
+
+@both_widths
+def test_each_eps_is_named_with_its_layers(shared: Path, bits: int) -> None:
+    given = Counter(
+        f"{x.params.batch_norm_param.eps:g}"
+        for x in network(shared).layers
+        if x.type == "BatchNorm"
+    )
+    proof = changed(shared, bits, lambda net: set_eps(net, 1e-3))
+    for eps, count in given.items():
+        assert f"{eps} ({count} layers)" in proof.verdict
+    assert len(given) == 2
+    assert " in the file, 0.001 in the network (in 47 of 58 layers, first " in proof.verdict
+
+
+def test_a_scale_on_the_picture_is_no_eps(shared: Path) -> None:
+    def change(net: Net) -> None:
+        first = net.find("mobilenet0_conv0")
+        scale = Layer("ahead", "Scale", list(first.bottoms), ["scaled"])
+        scale.weights = [np.array([1, 2, 3], np.float32)]
+        net.layers.insert(net.layers.index(first), scale)
+        first.bottoms = ["scaled"]
+
+    reason = reason_of(changed(shared, 8, change), "mobilenet0_conv0")
+    assert reason == "the network has ahead (Scale) in front of the layer, the file has not"
+
+
+@both_widths
+@pytest.mark.parametrize("eps", [None, 1e-3])
+@pytest.mark.parametrize("order", [x for x in permutations(range(3)) if x != (0, 1, 2)])
+def test_any_order_of_channels(
+    shared: Path, bits: int, order: tuple[int, ...], eps: float | None
+) -> None:
+    def change(net: Net) -> None:
+        other(net, "mobilenet0_conv0", lambda x: x[:, order])
+        if eps is not None:
+            norm_behind(net, "mobilenet0_conv0")[0].params.batch_norm_param.eps = eps
+
+    reason = reason_of(changed(shared, bits, change), "mobilenet0_conv0")
+    # The network's channel order[i] stands at i; the file's at i is the network's inverse.
+    places = ", ".join(str(x + 1) for x in np.argsort(order))
+    text = "are swapped (RGB against BGR)" if order == (2, 1, 0) else f"the network's {places}"
+    assert text in reason
+    assert ("eps 1e-05 in the file, 0.001 in the network" in reason) == (eps is not None)
+
+
+# Merged weights do not tell the order of inputs.
+@pytest.mark.parametrize(
+    ("bits", "axis", "what"), [(8, 0, "outputs"), (16, 0, "outputs"), (16, 1, "inputs")]
+)
+def test_outputs_and_inputs_in_another_order(shared: Path, bits: int, axis: int, what: str) -> None:
+    order = np.random.default_rng(4).permutation(128)
+    proof = changed(
+        shared, bits, lambda net: other(net, "mobilenet0_conv14", lambda x: x.take(order, axis))
+    )
+    moved = int(np.count_nonzero(order != np.arange(128)))
+    expected = f"its {what} stand in another order in the file, {moved} of 128 of them"
+    assert reason_of(proof, "mobilenet0_conv14") == expected
+
+
+@pytest.mark.parametrize("blob", ["variance", "gamma"])
+def test_merged_batch_norm_explains_factors_as_well(shared: Path, blob: str) -> None:
+    def change(net: Net, channels: slice) -> None:
+        norm, scale = norm_behind(net, "mobilenet0_conv8")
+        layer, at = (norm, 1) if blob == "variance" else (scale, 0)
+        values = layer.weights[at].copy()
+        values[channels] *= np.float32(1.1)
+        layer.weights = [values if i == at else x for i, x in enumerate(layer.weights)]
+
+    proof = changed(shared, 8, lambda net: change(net, slice(None)))
+    # Small variances stand beside eps, so that the factors of the outputs differ.
+    text = {"gamma": "another variance or gamma of its BatchNorm", "variance": "other statistics"}
+    assert text[blob] in reason_of(proof, "mobilenet0_conv8")
+    proof = changed(shared, 8, lambda net: change(net, slice(3, 4)))
+    assert reason_of(proof, "mobilenet0_conv8").startswith("1 of its 64 outputs are times a number")
+    assert "another variance or gamma of BatchNorm" in reason_of(proof, "mobilenet0_conv8")
+
+
+def halved(net: Net) -> None:
+    for layer in net.layers:
+        layer.weights = [
+            np.clip(x, -65504, 65504).astype(np.float16).astype(np.float32) for x in layer.weights
+        ]
+
+
+@both_widths
+def test_a_caffemodel_that_went_through_float16(shared: Path, bits: int) -> None:
+    proof = changed(shared, bits, halved)
+    assert "the caffemodel's numbers are rounded to float16" in proof.verdict
+    assert not any("sparse" in (x.reason or "") for x in proof.layers)
+
+
+@both_widths
+def test_a_file_made_through_float16(tmp_path: Path, bits: int) -> None:
+    net = random_net(9, (8, 16, 16))
+    tiny = np.float32(1e-4)  # float16 leaves few digits of these
+    other(net, "far", lambda x: x * tiny)
+    source = net.copy()
+    halved(source)
+    proof = prove(file_of(source, bits, tmp_path / "net.wk"), net)
+    expected = "the file was made from the caffemodel's numbers rounded to float16"
+    assert expected in proof.verdict
+    assert reason_of(proof, "far") == expected
+
+
+def test_an_eps_beside_dead_channels(shared: Path) -> None:
+    def change(net: Net) -> None:
+        norm_behind(net, "mobilenet0_conv25")[0].params.batch_norm_param.eps = 1e-3
+
+    reason = reason_of(changed(shared, 8, change), "mobilenet0_conv25")
+    assert reason == "BatchNorm is merged with eps 1e-05 in the file, 0.001 in the network"

@@ -98,6 +98,13 @@ def beside(codes: Codes, weights: Vector, own: Vector, geometry: Geometry, bits:
     return Compared(bits, codes, weights, z, equal)
 
 
+def codes_at(weights: Vector, z: Vector, bits: int) -> Codes:
+    """The codes of weights (outputs, ...) that count from `z` (outputs,)."""
+    place = _places(weights, bits)
+    column = z.reshape(-1, *[1] * (weights.ndim - 1))
+    return _codes(weights, place, np.floor(place + 0.5), column, bits)
+
+
 def row_factors(codes: Codes, weights: Array | Vector, bits: int) -> Bounds | None:
     """The steps by which each output's codes lie above the places n*log2|w| of `weights`.
 

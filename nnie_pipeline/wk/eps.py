@@ -8,7 +8,7 @@ have in common is tried.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -49,6 +49,22 @@ def eps_reason(found: Fitted, model: WkModel, norm: Norm, before: int | None) ->
                 if eps in COMMON_EPS or high < low + eps * _EXACT_ENOUGH:
                     return text
                 return f"{text}; all from {max(low, 0.0):.3g} to {high:.3g} are as good"
+    return None if not norm.merged else _common(found, model, norm, places[0], tried)
+
+
+def _common(
+    found: Fitted, model: WkModel, norm: Norm, place: int, tried: Collection[np.float32]
+) -> str | None:
+    """A common eps, where dead channels hide the range of all others."""
+    weights = straight(norm.layer, found.predicted.geometry)
+    if row_factors(file_codes(found), weights, found.layer.bits) is None:
+        return None
+    for eps in COMMON_EPS:
+        chain = [x.copy() for x in norm.chain]
+        has = chain[place].params.batch_norm_param.eps
+        chain[place].params.batch_norm_param.eps = eps
+        if np.float32(eps) not in tried and norm.fits(found, model, chain):
+            return f"BatchNorm is merged with eps {eps:g} in the file, {has:g} in the network"
     return None
 
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from nnie_pipeline.caffe.net import Net, Shape
 from nnie_pipeline.quant.gfpq_format import number_format
+from nnie_pipeline.rewrite.affine import affine_of
 from nnie_pipeline.wk.compared import (
     Compared,
     beside,
     compare,
     file_codes,
-    network_codes,
     row_factors,
     row_signs,
     straight,
@@ -28,10 +28,16 @@ from nnie_pipeline.wk.compared import (
 from nnie_pipeline.wk.cuts import TELLING, clipped_reason, cut_reason, sparse_reason
 from nnie_pipeline.wk.eps import eps_reason
 from nnie_pipeline.wk.fit import Fitted
+from nnie_pipeline.wk.half import half_reason
 from nnie_pipeline.wk.model import WkModel
 from nnie_pipeline.wk.norm import Norm, exchanged_reason, norm_of
+from nnie_pipeline.wk.orders import channels_reason, rows_reason
 
 _NUMBER = re.compile(r"-?\d[\d.]*(e-?\d+)?")
+_EPS = re.compile(
+    r"(BatchNorm is (?:merged|computed) with eps )(\S+) in the file, (\S+) in the network"
+)
+_MOST_EPS = 3
 
 _ON_A_LEVEL = 0.01
 """How far from a level, in steps, a weight that was rounded to it may be stored as float32."""
@@ -51,47 +57,72 @@ def layer_reason(
     `before` is the z that the layer before writes, where one is known.
     """
     norm = norm_of(given, found.predicted.name, shapes, merged)
+    both = compare(found)
+    ahead = _ahead(found, model, given, norm)
+    if ahead is not None:
+        return ahead
     if found.equal.all() and found.padding:
         return (
             eps_reason(found, model, norm, before)
             or exchanged_reason(found, model, given, norm, before)
+            or half_reason(found, model, both, norm)
             or _words(found, norm)
         )
-    both = compare(found)
     few = np.count_nonzero(~both.equal) * 4 < both.equal.size
     return (
-        _channels(found)
+        channels_reason(found, model, norm, before)
         or eps_reason(found, model, norm, before)
+        or half_reason(found, model, both, norm)
+        or rows_reason(found, norm)
         or clipped_reason(found, both, norm)
         or cut_reason(both, norm)
         or sparse_reason(found, both, norm)
         or _width(both)
         or (None if few else _elsewhere(found, given, norm))
         or exchanged_reason(found, model, given, norm, before)
-        or _factor(found, both, before)
+        or _factor(found, both, norm, before)
         or _factors(found, both, model, norm)
         or _other(found, both, norm)
     )
 
 
-def headline(reasons: Sequence[str]) -> tuple[int, int]:
-    """Which of the layers' reasons speaks for most of them: its place, and for how many.
+def headline(reasons: Sequence[str]) -> tuple[int, int, str]:
+    """Which of the layers' reasons speaks for most of them: its place, for how many, and a text.
 
     Reasons that differ in numbers alone are one kind; of the most frequent kind it is the first.
+    Where layers have several eps, the text names each with its layers.
     """
-    kinds = [_NUMBER.sub("", x.split(";")[0]) for x in reasons]
+    heads = [x.split(";")[0] for x in reasons]
+    kinds = [_NUMBER.sub("", x) for x in heads]
     counts = Counter(kinds)
     first = max(range(len(kinds)), key=lambda x: (counts[kinds[x]], -x))
-    return first, counts[kinds[first]]
+    alike = [
+        _EPS.fullmatch(x) for x, kind in zip(heads, kinds, strict=True) if kind == kinds[first]
+    ]
+    pairs = Counter((x[2], x[3]) for x in alike if x is not None)
+    if alike[0] is None or len(pairs) < 2:
+        return first, counts[kinds[first]], reasons[first]
+    most = pairs.most_common(_MOST_EPS)
+    one = len({x for _, x in pairs}) == 1
+    names = [f"{a} ({n} layers)" if one else f"{a}, not {b} ({n} layers)" for (a, b), n in most]
+    rest = pairs.total() - sum(n for _, n in most)
+    names += [f"others ({rest} layers)"] * bool(rest)
+    text = f"{alike[0][1]}{', '.join(names[:-1])} and {names[-1]} in the file"
+    if one:
+        text += f", {alike[0][3]} in the network"
+    return first, counts[kinds[first]], text
 
 
-def _channels(found: Fitted) -> str | None:
-    """The input channels in reverse, of a layer that reads a picture."""
-    if found.predicted.geometry.inputs != 3 or found.equal.all():
+def _ahead(found: Fitted, model: WkModel, given: Net, norm: Norm) -> str | None:
+    """A Scale or the like in front of the layer, merged into it here, that the file has not."""
+    maker = given.producers().get(norm.layer.bottoms[0])
+    if not norm.merged or maker is None:
         return None
-    if (file_codes(found)[:, ::-1] == network_codes(found)).all():
-        return "the channels of its input are swapped (RGB against BGR)"
-    return None
+    if affine_of(maker, norm.shapes[maker.bottoms[0]]) is None:
+        return None
+    if not norm.fits(found, model, norm.chain):
+        return None
+    return f"the network has {maker.name} ({maker.type}) in front of the layer, the file has not"
 
 
 def _width(both: Compared) -> str | None:
@@ -124,7 +155,7 @@ def _elsewhere(found: Fitted, given: Net, norm: Norm) -> str | None:
     return None
 
 
-def _factor(found: Fitted, both: Compared, before: int | None) -> str | None:
+def _factor(found: Fitted, both: Compared, norm: Norm, before: int | None) -> str | None:
     """One number that all weights of the file are multiplied with."""
     bounds = row_factors(both.codes, both.weights, both.bits)
     signs = row_signs(both.codes, both.weights)
@@ -145,10 +176,14 @@ def _factor(found: Fitted, both: Compared, before: int | None) -> str | None:
     # It has to be the factor that makes them equal: single other weights stay other weights.
     if np.count_nonzero(~again.equal) * 4 > np.count_nonzero(~both.equal):
         return None
+    norms = norm.merged and any(x.type == "BatchNorm" for x in norm.chain)
+    also = " (or another variance or gamma of its BatchNorm)" * norms
     if before is None:
-        return "its weights in the file are those of the caffemodel, all times one number"
+        return f"its weights in the file are those of the caffemodel, all times one number{also}"
     size = 2.0 ** (((low + high) / 2 - before) / number_format(both.bits).steps)
-    return f"its weights in the file are those of the caffemodel times about {sign * size:.3g}"
+    return (
+        f"its weights in the file are those of the caffemodel times about {sign * size:.3g}{also}"
+    )
 
 
 def _factors(found: Fitted, both: Compared, model: WkModel, norm: Norm) -> str | None:
@@ -156,9 +191,21 @@ def _factors(found: Fitted, both: Compared, model: WkModel, norm: Norm) -> str |
     bits = found.layer.bits
     weights = straight(norm.layer, found.predicted.geometry)
     others = np.count_nonzero(~both.equal.all(axis=(1, 2, 3)) | ~found.bias)
-    if others * 2 < found.layer.outputs or row_factors(file_codes(found), weights, bits) is None:
+    if row_factors(file_codes(found), weights, bits) is None:
         return None
-    if any(x.type == "BatchNorm" for x in norm.chain):
+    few = others * 2 < found.layer.outputs
+    norms = any(x.type == "BatchNorm" for x in norm.chain)
+    if few and not (norms and norm.merged and others):
+        return None
+    if norms:
+        if few:
+            rows = ~both.equal.all(axis=(1, 2, 3))
+            if (both.codes[rows][both.weights[rows] == 0] != 0).any():
+                return None
+            return (
+                f"{others} of its {found.layer.outputs} outputs are times a number each: another "
+                "variance or gamma of BatchNorm, or other weights"
+            )
         if norm.merged:
             return "BatchNorm is merged in the file with other statistics or another eps"
         return "its weights in the file are those of the caffemodel, times a number an output"
