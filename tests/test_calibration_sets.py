@@ -18,7 +18,7 @@ from nnie_pipeline.calibration.sets import (
     read_set,
     write_set,
 )
-from nnie_pipeline.calibration.stored import bmp
+from nnie_pipeline.calibration.stored import bmp, workers
 from nnie_pipeline.errors import InputError
 
 BGR = InputSpec("BGR", (104, 117, 123), (1, 1, 1), "letterbox", "top-left", (104, 117, 123))
@@ -292,3 +292,10 @@ def test_bmp_files_are_those_of_opencv(size: tuple[int, int]) -> None:
     noise = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
     for pixels in (noise, noise[..., 0].copy()):
         assert bytes(bmp(pixels)) == bytes(cv2.imencode(".bmp", pixels)[1])
+
+
+def test_opencvs_threads_rest_while_pictures_are_made_and_come_back() -> None:
+    cv2.setNumThreads(3)
+    with workers() as pool:
+        assert pool.submit(cv2.getNumThreads).result() == 1
+    assert cv2.getNumThreads() == 3

@@ -13,11 +13,9 @@ calibration.json        how the set was made: `CalibrationSet`
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +36,7 @@ from nnie_pipeline.calibration.pictures import (
 )
 from nnie_pipeline.calibration.probe import FOLDER as PROBE
 from nnie_pipeline.calibration.probe import write_probe
-from nnie_pipeline.calibration.stored import RawForm, Stored, encoded, keep_freed_memory, store
+from nnie_pipeline.calibration.stored import RawForm, Stored, encoded, lost, store, workers
 from nnie_pipeline.calibration.yuv import RoundTrip, YuvForm, check_yuv
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.words import counted
@@ -149,13 +147,12 @@ def write_set(
             except UnreadableError as error:
                 return error
 
-        keep_freed_memory()
         stored: list[Stored] = []
         entries: list[SetPicture] = []
         unread: list[Dropped] = []
         useless: list[Dropped] = []
         first_error = None
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with workers() as pool:
             # No name for the iterator: Ctrl-C has to end it, which drops what is not begun.
             for done, (x, y) in enumerate(
                 zip(pool.map(write, range(len(pictures))), pictures, strict=True), 1
@@ -176,7 +173,7 @@ def write_set(
             raise none_readable(len(pictures), first_error)
         stride = -(-size[1] // form.align) * form.align
         result = CalibrationSet(
-            *size, spec, INTERPOLATION, tuple(entries), stride, form.yuv, _lost(stored), choice,
+            *size, spec, INTERPOLATION, tuple(entries), stride, form.yuv, lost(stored), choice,
             (*dropped, *unread), tuple(useless), unproven,
         )  # fmt: skip
         _require_colour(result, allow_gray)
@@ -260,13 +257,6 @@ def _load(
             "run nnie calibrate again"
         )
     return to_blob(stored_pixels(canvas, record.input.colour), spec or record.input)
-
-
-def _lost(stored: Sequence[Stored]) -> RoundTrip | None:
-    trips = [x.trip for x in stored if x.trip is not None]
-    if not trips:
-        return None
-    return RoundTrip(sum(x.mean for x in trips) / len(trips), max(x.largest for x in trips))
 
 
 def _check_form(form: RawForm, spec: InputSpec, size: tuple[int, int]) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from nnie_pipeline.calibration.pictures import (
     read_preview,
     shown,
 )
+from nnie_pipeline.calibration.stored import workers
 from nnie_pipeline.calibration.video import VIDEOS, frames, stated_frames
 from nnie_pipeline.errors import InputError
 
@@ -124,7 +123,7 @@ def chosen_of(
     looks: list[Look] = []
     unread: list[Dropped] = []
     first_error = None
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with workers() as pool:
         for number, found in enumerate(pool.map(_looked, pictures)):
             if isinstance(found, UnreadableError):
                 first_error = first_error or found

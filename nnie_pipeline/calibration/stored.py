@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import struct
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,18 +75,38 @@ def store(
     raw = f"raw/{stem}.{'bgr' if pixels.ndim == 3 else 'gray'}"
     (target / file).write_bytes(bmp(pixels))
     (target / raw).write_bytes(filled(planes, form.align).data)
+    # What the network sees of it, already made smaller.
+    inside = sampled(canvas[_inside(placement, spec)])
+    reason = useless(inside, (source.shape[0], source.shape[1]))
     trip = None
     if form.yuv is not None:
         luma, chroma = to_yvu(canvas, form.yuv)
         (target / f"raw/{stem}.yuv").write_bytes(yvu_bytes(luma, chroma, form.align))
         trip = round_trip(canvas, luma, chroma, form.yuv)
     return Stored(
-        file, raw, sha256, is_gray(source), useless(sampled(source), source.shape[:2]), placement,
+        file, raw, sha256, is_gray(source), reason, placement,
         contact.thumbnail(canvas, cell), _levels(planes, placement, spec), trip,
     )  # fmt: skip
 
 
-def keep_freed_memory() -> None:
+@contextlib.contextmanager
+def workers() -> Iterator[ThreadPoolExecutor]:
+    """Yield as many threads as there are cores, for pictures side by side.
+
+    OpenCV's own threads rest meanwhile: they would take each other's cores, which on two of them
+    costs a third of the time.
+    """
+    _keep_freed_memory()
+    earlier = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            yield pool
+    finally:
+        cv2.setNumThreads(earlier)
+
+
+def _keep_freed_memory() -> None:
     """Let glibc keep what pictures free, up to 64 MB, in place of giving it back each time.
 
     Its bounds follow the largest block that was ever freed (mallopt(3), M_MMAP_THRESHOLD, which
@@ -91,6 +115,14 @@ def keep_freed_memory() -> None:
     """
     block = np.empty((32 << 20) - (1 << 16), np.uint8)
     del block
+
+
+def lost(stored: Sequence[Stored]) -> RoundTrip | None:
+    """What YUV loses of a set: the mean of all pictures, and the largest; None without YUV."""
+    trips = [x.trip for x in stored if x.trip is not None]
+    if not trips:
+        return None
+    return RoundTrip(sum(x.mean for x in trips) / len(trips), max(x.largest for x in trips))
 
 
 def is_gray(picture: Picture) -> bool:
@@ -127,13 +159,18 @@ def encoded(suffix: str, pixels: Picture) -> memoryview:
     return data.data
 
 
+def _inside(placement: Placement, spec: InputSpec) -> tuple[slice, slice]:
+    """The rows and columns of a canvas that are no border."""
+    if spec.geometry != "letterbox":
+        return slice(None), slice(None)
+    top, left = round(placement.top), round(placement.left)
+    height = round(placement.height * placement.scale_y)
+    return slice(top, top + height), slice(left, left + round(placement.width * placement.scale_x))
+
+
 def _levels(planes: npt.NDArray[np.uint8], placement: Placement, spec: InputSpec) -> Counts:
     """How often each level occurs; the border, all of one level, is not counted one by one."""
-    inside = planes
-    if spec.geometry == "letterbox":
-        top, left = round(placement.top), round(placement.left)
-        below = top + round(placement.height * placement.scale_y)
-        inside = planes[:, top:below, left : left + round(placement.width * placement.scale_x)]
+    inside = planes[(slice(None), *_inside(placement, spec))]
     # OpenCV counts in float32, which is exact up to 2^24 pixels; NNIE's sides end at 4096.
     counts = np.stack([cv2.calcHist([x], [0], None, [256], [0, 256]).reshape(-1) for x in inside])
     found = counts.astype(np.int64)
