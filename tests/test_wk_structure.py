@@ -487,10 +487,13 @@ def damaged(shared: Path, tmp_path: Path, bits: int, row: int, field: int, value
         (6, 2, "of which only 0x1000101 are known"),
         (6, 1, "the instructions of the row behind it say otherwise"),
         (7, 16, "bytes a row"),
+        (8, 1, "has a byte that is 0 in other rows"),
         (9, 3000, "out of order"),
         (10, 1, "none begin"),
         (11, 8, "z "),
         (12, 256, "has size"),
+        (13, 1, "has a byte that is 0 in other rows"),
+        (14, 1 << 24, "has a byte that is 0 in other rows"),
     ],
 )
 def test_damage_in_the_layer_table_is_named(
@@ -503,6 +506,25 @@ def test_damage_in_the_layer_table_is_named(
             damaged(shared, tmp_path, bits, row, field, value)
         row, value = 2, -2
     assert said in damaged(shared, tmp_path, bits, row, field, value)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("place", [16, 256, 65536])
+def test_the_place_of_the_input_row_is_held_against_its_reader(
+    shared: Path, tmp_path: Path, bits: int, place: int
+) -> None:
+    with pytest.raises(
+        AssertionError, match=r"row 1 of its layer table \(Convolution\) reads at 0"
+    ):
+        damaged(shared, tmp_path, bits, 0, 5, place)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", [40, 172, 45, 16])
+def test_another_type_of_the_input_row_is_refused(shared: Path, bits: int, kind: int) -> None:
+    model = compiled(shared, bits)
+    rows = (replace(model.records[0], type=kind), *model.records[1:])
+    assert not prove(replace(model, records=rows), network(shared)).weights_hold
 
 
 def test_a_z_between_two_steps_is_damage(shared: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ The header's checksum ends where the table begins, so damage in the table shows 
 rows contradict themselves or the instructions. These rules hold for every row of
 mnet_640_inst.wk and mnet_mergebn_640L_inst.wk:
 
-* an element has 1, 2 or 4 bytes;
+* an element has 1, 2 or 4 bytes; bytes 24, 25 and 40 to 47 are 0;
 * z is a whole step of the row's width, 0 for 4 bytes (Q20.12);
 * bytes of a row = width times bytes of an element, up to a multiple of 16; four channels side
   by side (flag) make it four times as wide; size = bytes of a row * height * channels;
@@ -12,9 +12,9 @@ mnet_640_inst.wk and mnet_mergebn_640L_inst.wk:
 * no other flags are set; a row marked to be read from the chip stands before one that reads no
   memory, and no other does;
 * ids and the places of instructions rise; instructions begin there;
-* the instructions write to the row's place, with its z; those of the rows that read it take the
-  same z, or one a step beside it (so in one row of each file: a reader's z is its own); a
-  picture's readers take exactly its z.
+* the instructions write to the row's place, with its z, and read from places of rows before;
+  those of the rows that read it take the same z, or one a step beside it (so in one row of each
+  file: a reader's z is its own); a picture's readers take exactly its z.
 
 Another mapper may do otherwise: a rule is in force where most rows of the file follow it.
 """
@@ -36,6 +36,9 @@ from nnie_pipeline.wk.rows import INPUT
 Flags = npt.NDArray[np.bool_]
 
 ROW = struct.Struct("<BBIHIIIIHHIiIII")
+_ALWAYS_0 = (8, 13, 14)
+"""Fields of no known use: bytes 24, 25 and 40 to 47."""
+
 BITS = {1: 8, 2: 16}
 """Bits of the number format by bytes of an element."""
 
@@ -56,10 +59,12 @@ def read_table(table: bytes) -> tuple[WkRecord, ...]:
     """The rows of the table.
 
     Raises:
-        InputError: a z that no row of this width can have, or another width.
+        InputError: a z that no row of this width can have, or another width; something in a
+            field that is 0 in most rows.
     """
-    found = []
+    found, unknown = [], []
     for number, row in enumerate(ROW.iter_unpack(table)):
+        unknown.append(not any(row[x] for x in _ALWAYS_0))
         kind, size, width, height, channels, offset, flags, stride, _, place, program, z = row[:12]
         step = z_step(size)
         record = WkRecord(
@@ -73,6 +78,7 @@ def read_table(table: bytes) -> tuple[WkRecord, ...]:
         if size == _FIXED_POINT and z:
             raise InputError(f"{said(number, record)} has z {z}, though it is Q20.12")
         found.append(record)
+    _check(found, np.array(unknown, np.bool_), lambda x: "has a byte that is 0 in other rows")
     return tuple(found)
 
 
@@ -158,6 +164,13 @@ def _check_readers(records: Sequence[WkRecord], programs: Sequence[Program | Non
         for number, program in enumerate(programs)
         if program is not None and len(program.inputs) == len(program.z_in) == 1
     ]
+    lost = [x for x in pairs if x[1] < 0]
+    if 0 < len(lost) * 2 < len(pairs):
+        number, reader = lost[0][0], programs[lost[0][0]]
+        raise InputError(
+            f"{said(number, records[number])} reads at {reader and reader.inputs[0]} of the "
+            "temporary memory, where no row before it has its place"
+        )
     pairs = [x for x in pairs if x[1] >= 0]
     far = [
         abs(_raw_z(x) - z) > (0 if x.type == INPUT else z_step(x.bytes))
