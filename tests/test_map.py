@@ -145,6 +145,10 @@ def test_an_error_in_the_mapper_s_own_log_is_found(tmp_path: Path, place: Path, 
     bad = install(tmp_path / "bad", error_log=FAILURES["permute-order"][0], status=1)
     done = cli("map", place, "--mapper", bad, "--run", "func_8bit")
     assert FAILURES["permute-order"][1] in done.error
+    log = BEGIN_12 + FAILURES["other"][0]
+    worse = install(tmp_path / "worse", log=log, error_log=FAILURES["permute-order"][0], status=1)
+    done = cli("map", place, "--mapper", worse, "--run", "func_8bit")
+    assert FAILURES["permute-order"][1] in done.error
 
 
 def test_a_crash_names_the_stage(tmp_path: Path, place: Path, cli: Cli) -> None:

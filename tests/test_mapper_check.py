@@ -202,10 +202,10 @@ def test_mean_pictures_are_read(folder: Path) -> None:
     [
         ('name: "bn" type: "Power" bottom: "data" top: "out"', "may be normalised twice"),
         ('name: "relu_hp" type: "ReLU" bottom: "data" top: "out"', "only compile_mode 2 reads"),
-        ('name: "x" type: "NoSuch" bottom: "data" top: "out"', "to have the type NoSuch"),
+        ('name: "x" type: "NoSuch" bottom: "data" top: "out"', "to have the type NoSuch (x)"),
         (
             'name: "x" type: "Convolutiom" bottom: "data" top: "out"',
-            "type Convolutiom; did you mean Convolution?",
+            "type Convolutiom (x); did you mean Convolution?",
         ),
         (
             'name: "x" type: "Pooling" bottom: "data" top: "out" pooling_param { kernel_size: 99 }',

@@ -72,8 +72,7 @@ def _list(
             entry.line, entry.key, "warning",
             f"{len(other)} of {len(lines)} entries of {entry.value} are not {size[0]}x{size[1]} "
             f"(height x width), the network's size: {_some(other)}; the guide does not say "
-            "whether the mapper resizes; a user says it does, but not how (stretched, whatever "
-            "the program on the board does)",
+            "whether the mapper resizes, a user's README says so, but not how",
             "write them at the network's size (nnie calibrate), so that nothing depends on it",
         )  # fmt: skip
     if len(lines) < _FEWEST:

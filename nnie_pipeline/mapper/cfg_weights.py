@@ -62,12 +62,13 @@ def open_network(cfg: Cfg, home: Path) -> tuple[Net | None, list[CfgFinding]]:
 
 
 def _unknown(net: Net) -> Iterator[str]:
-    for layer in net.layers:
-        if layer.type not in KNOWN:
-            yield (
-                f"layer {layer.name}: neither Caffe nor NNIE is known to have the type "
-                f"{layer.type}{meant(layer.type, KNOWN)}"
-            )
+    """A line for each type that nobody has."""
+    for name in dict.fromkeys(x.type for x in net.layers if x.type not in KNOWN):
+        layers = [x.name for x in net.layers if x.type == name]
+        yield (
+            f"neither Caffe nor NNIE is known to have the type {name} ({_some(layers)})"
+            f"{meant(name, KNOWN)}"
+        )
 
 
 def _shapes(net: Net) -> tuple[dict[str, Shape], str]:
