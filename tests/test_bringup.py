@@ -174,6 +174,38 @@ def test_the_checklists_name_the_network(kit: Path) -> None:
     assert english.count("- [ ]") == chinese.count("- [ ]") >= 12
 
 
+def test_outputs_that_8_bit_blurs_are_named(kit_run: tuple[Path, Ran]) -> None:
+    place, ran = kit_run
+    about = json.loads((place / "kit" / "kit.json").read_text(encoding="utf-8"))
+    blurred = [
+        about["outputs"][number]["name"]
+        for picture in about["limits"].values()
+        for number, x in enumerate(picture["8bit"])
+        if 1.5 * x["noise"] >= 0.7 * x["norm"]
+    ]
+    counts = [f"{x} ({blurred.count(x)} of 3 inputs)" for x in dict.fromkeys(blurred)]
+    assert counts
+    said = " ".join(ran.out.split())
+    assert (
+        "8 bit blurs outputs so far that check.py cannot compare them with the board's: "
+        f"{', '.join(counts)}; remedy: 16 bit, more calibration pictures or nnie mixed" in said
+    )
+    assert "16 bit blurs" not in said
+    assert "no nnie_decoder.c" not in said
+
+
+@pytest.mark.parametrize("compiler", [["gcc", "-x", "c", "-std=c99"], ["g++", "-x", "c++"]])
+def test_the_header_alone_compiles_without_a_warning(kit: Path, compiler: list[str]) -> None:
+    if shutil.which(compiler[0]) is None:
+        missing(compiler[0])
+    warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Wunused-const-variable=2", "-Werror"]
+    done = subprocess.run(
+        [*compiler, *warnings, "-c", "-o", "/dev/null", kit / "nnie_model.h"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_commands_for_the_board(kit_run: tuple[Path, Ran], small_build: Build) -> None:
     place, ran = kit_run
     mapper = small_build.folder / "mapper" / "retinaface_inst_16bit.wk"
@@ -294,6 +326,9 @@ def test_a_network_without_a_head(tiny: Path, cli: Cli) -> None:
     ran = cli("bringup", folder)
     assert ran.status == 0, ran
     assert not (folder / "bringup" / "nnie_decoder.c").exists()
+    assert "no nnie_decoder.c: the model's spec names no head" in ran.out
+    english = (folder / "bringup" / "CHECKLIST.en.md").read_text("utf-8")
+    assert "the network takes pixels as they are (norm_type 0)" in english
     assert (folder / "bringup.tar.gz").is_file()
     assert "nnie_decoder" not in (folder / "bringup" / "CHECKLIST.en.md").read_text("utf-8")
     again = cli("bringup", folder)
@@ -369,6 +404,28 @@ def test_a_gray_recogniser(tmp_path: Path, cli: Cli) -> None:
     found = check(made, made / "golden" / "8bit")
     assert found.status == 0, found
     assert "compared with the 8 bit network" in found.out
+    assert "proven" not in check(made, made / "golden" / "8bit" / "001_1").out
+    said = {"en": "the .wk does it (norm_type)", "zh-CN": ".wk 自己会做（norm_type）"}
+    for language, who in said.items():
+        assert who in (made / f"CHECKLIST.{language}.md").read_text("utf-8")
+
+
+def test_who_applies_the_mean_that_is_in_the_network(tmp_path: Path, cli: Cli) -> None:
+    node = helper.make_node("Conv", ["data", "w"], ["out"], "last", strides=[24, 40])
+    save(tmp_path / "plain.onnx", [node], {"w": (6, 1, 24, 40)}, size=(1, 1, 24, 40))
+    (tmp_path / "plain.yaml").write_text(GRAY, encoding="utf-8")
+    words = ("--images", pictures(tmp_path / "pics"), "--build", tmp_path / "build")
+    assert cli("run", tmp_path / "plain.yaml", *words, "--mean-in-network").status in {0, 1}
+    folder = tmp_path / "build" / "plain-24x40"
+    assert "[norm_type] 0" in (folder / "mapper" / "plain_inst_8bit.cfg").read_text("ascii")
+    assert cli("bringup", folder).status == 0
+    for language, who, other in (
+        ("en", "the network does it in its first layer (norm_type 0)", "the .wk does it"),
+        ("zh-CN", "网络的第一层会做（norm_type 0）", ".wk 自己会做"),
+    ):
+        text = (folder / "bringup" / f"CHECKLIST.{language}.md").read_text("utf-8")
+        assert who in text
+        assert other not in text
 
 
 def check(kit: Path, *words: str | Path) -> Ran:
@@ -449,6 +506,19 @@ def test_counts_out_of_range(tiny: Path, cli: Cli, count: str) -> None:
     ran = cli("bringup", next((tiny / "build").glob("tiny-*")), "--count", count)
     assert ran.status == 2
     assert "a kit holds 1 to 50 pictures" in ran.error
+
+
+def test_a_build_without_its_simulation(tiny: Path, cli: Cli) -> None:
+    """The advice holds."""
+    folder = next((tiny / "build").glob("tiny-*"))
+    shutil.rmtree(folder / "simulate")
+    ran = cli("bringup", folder)
+    assert ran.status == 2
+    assert f"{folder} has no simulate/ranges.json" in ran.error
+    assert "nnie run again" in ran.error
+    words = ("--images", tiny / "pics", "--build", tiny / "build")
+    assert cli("run", tiny / "tiny.onnx", *words).status == 0
+    assert cli("bringup", folder).status == 0
 
 
 def test_what_is_no_build(tmp_path: Path, tiny: Path, cli: Cli) -> None:

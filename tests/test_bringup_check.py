@@ -158,13 +158,14 @@ def test_the_coloured_picture_tells_readings_apart(
 
 
 def noisy(kit: Path, pulled: Path, run: str, share: float) -> None:
-    """Move the outputs of the coloured picture towards noise of any direction, each by `share`."""
+    """Add noise of any direction to the coloured picture's outputs, `share` of each one's limit."""
+    about = json.loads((kit / "kit.json").read_text(encoding="utf-8"))
     random = np.random.default_rng(3)
-    for number in range(9):
+    for number, entry in enumerate(about["limits"]["probe"][run]):
 
-        def add(words: np.ndarray) -> np.ndarray:
+        def add(words: np.ndarray, limit: float = entry["limit"]) -> np.ndarray:
             extra = random.normal(0, 1, len(words))
-            extra *= share * np.linalg.norm(words) / np.linalg.norm(extra)
+            extra *= share * limit * 4096 / np.linalg.norm(extra)
             return np.rint(words + extra).astype(np.int32)
 
         spoil(pulled, "probe", number, add)
@@ -175,9 +176,11 @@ def noisy(kit: Path, pulled: Path, run: str, share: float) -> None:
 def test_noise_as_far_as_the_readings_does_not_hide_which_it_is(
     kit: Path, tmp_path: Path, run: str, reading: str
 ) -> None:
-    """A board whose ranges are others is farther from every reading than they are apart."""
+    """A board whose ranges are others: at 8 bit it is farther from every reading than they are
+    apart.
+    """
     pulled = pull(kit, tmp_path / "pulled", run, f"probe.{reading}".replace(".expected", ""))
-    noisy(kit, pulled, run, 0.5)
+    noisy(kit, pulled, run, 1.3)
     ran = check(kit, pulled, "--bits", run.removesuffix("bit"))
     (said,) = (x for x in ran.out.splitlines() if "channel" in x and "output" not in x)
     state = "ok   channels and means are read as the cfg" if reading == "expected" else "FAIL "
@@ -187,38 +190,145 @@ def test_noise_as_far_as_the_readings_does_not_hide_which_it_is(
         assert words.get(reading, "channels and means are exchanged") in said
 
 
-def between(kit: Path, pulled: Path, run: str, share: float) -> None:
-    """Put the coloured picture's outputs on the way from the expected reading to "swapped"."""
+@pytest.mark.parametrize("reading", ["expected", "swapped", "means-reversed", "both"])
+def test_a_board_more_exact_than_8_bit_is_told_by_float(
+    kit: Path, tmp_path: Path, reading: str
+) -> None:
+    pulled = pull(kit, tmp_path / "pulled", "8bit")
     for number, layer in enumerate(LAYERS):
-        file = f"seg0_layer{number}_output0_inst.linear.hex"
-        here, there = (
-            words_of(kit / "golden" / run / x / file).astype(float)
-            for x in ("probe", "probe.swapped")
-        )
-        write_words(
+        name = f"probe.{reading}".replace(".expected", "")
+        shutil.copy(
+            kit / "golden" / "float" / name / f"seg0_layer{number}_output0_inst.linear.hex",
             pulled / "probe" / f"seg0_layer{layer}_output0_inst.linear.hex",
-            np.rint((1 - share) * here + share * there).astype(np.int32),
+        )
+    ran = check(kit, pulled, "--bits", "8")
+    assert f"(by float {reading}, doubt 0.00 of 0.50)" in ran.out
+    lines = [x for x in ran.out.splitlines() if "by float" in x]
+    assert len(lines) == 1
+    assert lines[0].startswith("ok  " if reading == "expected" else "FAIL")
+    assert ran.status == (0 if reading == "expected" else 1)
+
+
+def probe_words(kit: Path, run: str, name: str) -> list[np.ndarray]:
+    """The golden words of a reading of the coloured picture."""
+    folder = kit / "golden" / run / name
+    return [words_of(folder / f"seg0_layer{x}_output0_inst.linear.hex") for x in range(9)]
+
+
+def write_probe(kit: Path, name: str, words: list[np.ndarray]) -> None:
+    """Make of these words what float says of a reading of the coloured picture."""
+    for number, array in enumerate(words):
+        write_words(
+            kit / "golden" / "float" / name / f"seg0_layer{number}_output0_inst.linear.hex", array
         )
 
 
-def test_float_decides_where_the_simulation_leaves_a_doubt(own_kit: Path, tmp_path: Path) -> None:
+def test_a_doubt_is_no_clean_verdict(own_kit: Path, tmp_path: Path) -> None:
+    """The board's outputs lie nearly in the middle of two readings; float says which, or not."""
     pulled = pull(own_kit, tmp_path / "pulled", "8bit")
-    between(own_kit, pulled, "8bit", 0.45)
-    ran = check(own_kit, pulled, "--bits", "8")
-    assert "doubt 0.45 of 0.50 by 8 bit, " in ran.out
-    golden = own_kit / "golden"
-    for first, second, said in (
-        ("probe", "probe.swapped", "ok   channels and means are read"),
-        ("probe.swapped", "probe", "not to be told apart"),
-    ):
-        for name, place in (("probe", first), ("probe.swapped", second)):
-            target = golden / "float" / name
-            shutil.rmtree(target)
-            shutil.copytree(golden / "8bit" / place, target)
+    ends = [probe_words(own_kit, "8bit", x) for x in ("probe", "probe.swapped")]
+    middle = [np.rint(0.55 * x + 0.45 * y).astype(np.int32) for x, y in zip(*ends, strict=True)]
+    for layer, words in zip(LAYERS, middle, strict=True):
+        write_words(pulled / "probe" / f"seg0_layer{layer}_output0_inst.linear.hex", words)
+    path = own_kit / "kit.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    for entry in about["limits"]["probe"]["8bit"]:
+        entry["limit"] = 0.69 * entry["norm"]
+    path.write_text(json.dumps(about), encoding="utf-8")
+
+    def verdict() -> tuple[int, str, str]:
         ran = check(own_kit, pulled, "--bits", "8")
-        assert said in ran.out, ran.out
-        shutil.rmtree(golden / "float")
-        shutil.copytree(golden / "8bit", golden / "float")
+        lines = ran.out.splitlines()
+        assert not any(x.startswith("FAIL probe") for x in lines), ran.out
+        return ran.status, lines[-2], lines[-1]
+
+    for first, second in (ends, ends[::-1]):
+        write_probe(own_kit, "probe", first)
+        write_probe(own_kit, "probe.swapped", second)
+        status, said, last = verdict()
+        assert status == 2
+        assert said.startswith("?    how channels and means are read cannot be told: by ")
+        assert "by 8 bit expected, doubt 0.45 of 0.50" in said
+        assert last == (
+            "verdict: not complete: the 27 outputs that could be compared agree, but the order of "
+            "channels and means is not proven; compile for 16 bit and run again"
+        )
+    # Farther from the board than 8 bit is, but without a doubt.
+    random = np.random.default_rng(5)
+    off = []
+    for one, first, second in zip(middle, *ends, strict=True):
+        extra = random.normal(0, 1, len(one))
+        extra *= 0.6 * np.linalg.norm(first - second) / np.linalg.norm(extra)
+        off.append(np.rint(one + extra).astype(np.int32))
+    for name in ("probe", "probe.means-reversed", "probe.both"):
+        write_probe(own_kit, name, [-x for x in ends[0]])
+    write_probe(own_kit, "probe.swapped", off)
+    status, said, last = verdict()
+    assert status == 2
+    assert "; by float swapped, doubt " in said
+    assert "; if so: the network gets the first and the last channel exchanged" in said
+    assert "the order of channels and means is not proven" in last
+    write_probe(own_kit, "probe", off)
+    write_probe(own_kit, "probe.swapped", [-x for x in ends[0]])
+    status, said, _ = verdict()
+    assert status == 0
+    assert said.startswith("ok   channels and means are read as the cfg files want (by 8 bit expec")
+
+
+STRANGERS: dict[str, Callable[[np.ndarray], object]] = {
+    "random": lambda x: np.random.default_rng(0).integers(-(2**31), 2**31, len(x)),
+    "small": lambda x: np.random.default_rng(0).integers(-1, 2, len(x)),
+    "rolled": lambda x: np.roll(x, 1),
+    "turned around": lambda x: x[::-1],
+    "doubled": lambda x: 2 * x,
+    "halved": lambda x: x // 2,
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("run", ["16bit", "8bit"])
+def test_no_reading_is_named_of_what_is_none(
+    kit: Path, tmp_path: Path, run: str, stranger: str
+) -> None:
+    pulled = pull(kit, tmp_path / "pulled", run)
+    for picture in PICTURES:
+        for number in range(9):
+            spoil(pulled, picture, number, STRANGERS[stranger])
+    ran = check(kit, pulled, "--bits", run.removesuffix("bit"))
+    assert ran.status == 1
+    assert "?    how channels and means are read cannot be told: " in ran.out
+    for said in ("RGB_order", "mean.txt", "ok   channels"):
+        assert said not in ran.out
+
+
+@pytest.mark.parametrize("run", ["16bit", "8bit"])
+def test_no_reading_is_named_of_another_picture(kit: Path, tmp_path: Path, run: str) -> None:
+    pulled = pull(kit, tmp_path / "pulled", run)
+    for old, new in (("probe", "x"), (PICTURES[0], "probe"), (PICTURES[1], PICTURES[0])):
+        (pulled / old).rename(pulled / new)
+    (pulled / "x").rename(pulled / PICTURES[1])
+    ran = check(kit, pulled, "--bits", run.removesuffix("bit"))
+    assert ran.status == 1
+    assert f"it is what picture {PICTURES[0]} gives" in ran.out
+    assert "?    how channels and means are read cannot be told: " in ran.out
+    assert "RGB_order" not in ran.out
+
+
+def test_another_picture_that_is_near_a_reading(own_kit: Path, tmp_path: Path) -> None:
+    """Two pictures so alike that the other one's outputs would pass for a reading."""
+    for run in ("float", "16bit", "8bit"):
+        words = probe_words(own_kit, run, "probe")
+        for number, array in enumerate(words):
+            write_words(
+                own_kit / "golden" / run / PICTURES[1]
+                / f"seg0_layer{number}_output0_inst.linear.hex",
+                np.rint(array * 1.01).astype(np.int32),
+            )  # fmt: skip
+    pulled = pull(own_kit, tmp_path / "pulled")
+    assert "ok   channels and means are read" in check(own_kit, pulled).out
+    shutil.rmtree(pulled / "probe")
+    shutil.copytree(pulled / PICTURES[1], pulled / "probe")
+    assert f"are nearer to those of picture {PICTURES[1]}" in check(own_kit, pulled).out
 
 
 @pytest.mark.parametrize("alignment", [16, 32, 256])
@@ -247,7 +357,11 @@ def test_files_of_one_picture_in_one_folder(kit: Path, tmp_path: Path) -> None:
     pulled = pull(kit, tmp_path / "pulled")
     ran = check(kit, pulled / "008_astronaut")
     assert ran.status == 0
-    assert "verdict: all 9 outputs agree" in ran.out
+    assert ran.out.splitlines()[-1] == (
+        "verdict: all 9 outputs agree: the board computes what the simulation does; the order of "
+        "channels and means is not proven by this picture"
+    )
+    assert "not proven" not in check(kit, pulled / "probe").out
     (pulled / "008_astronaut").rename(pulled / "results")
     ran = check(kit, pulled / "results")
     assert ran.status == 2
@@ -312,6 +426,24 @@ def test_outputs_of_one_size(own_kit: Path, tmp_path: Path) -> None:
     assert check(own_kit, right, "--dot", tmp_path / "net.dot").status == 1
 
 
+def test_numbers_as_names_in_a_dot_file(own_kit: Path, tmp_path: Path) -> None:
+    """Networks out of ONNX have layers called 0 and 1, too: there a number is a name."""
+    equal_sizes(own_kit)
+    path = own_kit / "kit.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    for output, name in zip(about["outputs"], ("467", "0"), strict=True):
+        output.update(name=name, layers=[name])
+    path.write_text(json.dumps(about), encoding="utf-8")
+    other = pull(own_kit, tmp_path / "other", layers=[40, 38])
+    names = ["data", "1", *(f"layer{x}" for x in range(2, 38)), "0", "relu", "467"]
+    lines = [f'n{x} [label="{y} net segment 0"];\n' for x, y in enumerate(names)]
+    (tmp_path / "net.dot").write_text("".join(lines), encoding="ascii")
+    ran = check(own_kit, other, "--dot", tmp_path / "net.dot")
+    assert ran.status == 0, ran
+    (tmp_path / "map.txt").write_text("40 0\n38 1\n", encoding="ascii")
+    assert check(own_kit, other, "--map", tmp_path / "map.txt").status == 0
+
+
 def only(path: Path) -> None:
     for other in path.parent.iterdir():
         if other != path:
@@ -362,7 +494,10 @@ def test_what_is_missing_is_said_and_the_rest_compared(kit: Path, tmp_path: Path
         f"check: {pulled / 'probe'} is missing: run run_on_board.sh and pull it again; without it "
         "the order of channels and means is not proven"
     ]
-    assert ran.out.splitlines()[-1].startswith("verdict: not complete: the 18 outputs that were")
+    assert ran.out.splitlines()[-1] == (
+        "verdict: not complete: the 18 outputs that could be compared agree, but files are missing "
+        "or damaged, see above; the order of channels and means is not proven"
+    )
     files = sorted((pulled / PICTURES[0]).iterdir())
     files[4].write_bytes(files[4].read_bytes()[:-3])
     ran = check(kit, pulled)
@@ -401,6 +536,83 @@ def test_a_wide_limit_lets_no_dead_output_pass(own_kit: Path, tmp_path: Path) ->
     ran = check(own_kit, pulled)
     assert ran.status == 1
     assert "all zero" in ran.out
+
+
+def blur(kit: Path, *places: tuple[str, int], share: float = 0.75) -> None:
+    """Say that 8 bit moves outputs of pictures by so much."""
+    path = kit / "kit.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    for picture, output in places:
+        entry = about["limits"][picture]["8bit"][output]
+        entry["limit"] = share * entry["norm"]
+    path.write_text(json.dumps(about), encoding="utf-8")
+
+
+def test_a_limit_as_wide_as_the_output_proves_nothing(own_kit: Path, tmp_path: Path) -> None:
+    pulled = pull(own_kit, tmp_path / "pulled", "8bit")
+    for picture in PICTURES:
+        spoil(pulled, picture, 3, lambda x: x // 2)
+    blur(own_kit, *((x, 3) for x in PICTURES), share=0.65)
+    assert check(own_kit, pulled, "--bits", "8").out.count("\nok   ") == 28
+    blur(own_kit, (PICTURES[0], 3))
+    ran = check(own_kit, pulled, "--bits", "8")
+    assert ran.status == 0
+    (line,) = (x for x in ran.out.splitlines() if x.startswith("? "))
+    assert line.startswith(f"?    {PICTURES[0]} output 3 class_head.0")
+    assert "cannot be compared, because 8 bit blurs this output on this picture" in line
+    assert ran.out.splitlines()[-1].startswith(
+        "verdict: 26 outputs agree, 1 cannot be compared at 8 bit: the board computes"
+    )
+    blur(own_kit, *((x, 3) for x in PICTURES))
+    ran = check(own_kit, pulled, "--bits", "8")
+    assert ran.status == 2
+    assert ran.out.splitlines()[-1] == (
+        "verdict: not complete: the 24 outputs that could be compared agree, but "
+        "class_head.0_Conv cannot be compared at 8 bit on any picture; compile for 16 bit and run "
+        "again"
+    )
+    for picture in PICTURES:
+        spoil(pulled, picture, 3, lambda x: -x)
+    ran = check(own_kit, pulled, "--bits", "8")
+    assert ran.out.count("FAIL") == 3
+
+
+def test_wide_limits_everywhere(own_kit: Path, tmp_path: Path) -> None:
+    """Neither passes noise nor is it called another picture's or output's."""
+    blur(own_kit, *((x, y) for x in PICTURES for y in range(9)), share=1.45)
+    pulled = pull(own_kit, tmp_path / "pulled", "8bit")
+    random = np.random.default_rng(1)
+    for picture in PICTURES:
+        for number in range(9):
+            spoil(pulled, picture, number, lambda x: random.integers(-1, 2, len(x)))
+    ran = check(own_kit, pulled, "--bits", "8")
+    assert ran.status == 2
+    assert "\nok " not in ran.out
+    assert ran.out.splitlines()[-1].startswith("verdict: not complete: bbox_head.0_Conv, bbox_h")
+    for picture in PICTURES:
+        for number in range(9):
+            spoil(pulled, picture, number, lambda x: random.integers(-(2**31), 2**31, len(x)))
+    ran = check(own_kit, pulled, "--bits", "8")
+    assert ran.status == 1
+    assert "it is " not in ran.out
+    assert "bytes are in the other order" not in ran.out
+
+
+def test_an_output_that_8_bit_wipes_out(own_kit: Path, tmp_path: Path) -> None:
+    """Zeros where the simulation has zeros prove nothing if float has other values."""
+    path = own_kit / "kit.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    entry = about["limits"]["008_astronaut"]["8bit"][3]
+    entry.update(noise=entry["norm"], limit=1.5 * entry["norm"], norm=0)
+    path.write_text(json.dumps(about), encoding="utf-8")
+    golden = own_kit / "golden" / "8bit" / "008_astronaut" / "seg0_layer3_output0_inst.linear.hex"
+    write_words(golden, words_of(golden) * 0)
+    pulled = pull(own_kit, tmp_path / "pulled", "8bit")
+    ran = check(own_kit, pulled, "--bits", "8")
+    assert "?    008_astronaut output 3 class_head.0_Conv: equal word for word; cannot" in ran.out
+    entry.update(noise=0, limit=0.01)
+    path.write_text(json.dumps(about), encoding="utf-8")
+    assert "ok   008_astronaut output 3" in check(own_kit, pulled, "--bits", "8").out
 
 
 def test_a_dead_first_picture_does_not_choose_the_bits(kit: Path, tmp_path: Path) -> None:

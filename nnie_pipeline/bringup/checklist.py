@@ -17,8 +17,18 @@ LANGUAGES = ("en", "zh-CN")
 _ANCHORS_ZH = {"top-left": "靠左上角", "centre": "居中"}
 
 
-def checklist(language: str, network: Network, chip: Chip, probe: str | None, decoder: bool) -> str:
-    """The checklist in one of `LANGUAGES`; `probe` is the file name of the coloured input."""
+def checklist(
+    language: str,
+    network: Network,
+    original: InputSpec,
+    chip: Chip,
+    probe: str | None,
+    decoder: bool,
+) -> str:
+    """The checklist in one of `LANGUAGES`; `probe` is the file name of the coloured input.
+
+    `original` is how the model took pixels before its rewriting.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).resolve().parent / "data"),
         undefined=jinja2.StrictUndefined,
@@ -28,6 +38,7 @@ def checklist(language: str, network: Network, chip: Chip, probe: str | None, de
     )
     spec, (height, width) = network.input, network.size
     gray, yuv = spec.colour == "GRAY", network.yuv
+    normalised, normalised_zh = _normalised(spec, original)
     return environment.get_template(f"CHECKLIST.{language}.md.j2").render(
         name=network.name,
         height=height,
@@ -47,8 +58,26 @@ def checklist(language: str, network: Network, chip: Chip, probe: str | None, de
         probe=probe,
         probe_name=probe and Path(probe).stem,
         means=len(set(spec.mean)) > 1,
+        normalised=normalised,
+        normalised_zh=normalised_zh,
         decoder=decoder,
     )
+
+
+def _normalised(spec: InputSpec, original: InputSpec) -> tuple[str, str]:
+    """Who applies mean and scale, in English and Chinese."""
+    if _has_normalisation(spec):
+        return "the .wk does it (norm_type)", ".wk 自己会做（norm_type）"
+    if _has_normalisation(original):
+        return (
+            "the network does it in its first layer (norm_type 0)",
+            "网络的第一层会做（norm_type 0）",
+        )
+    return "the network takes pixels as they are (norm_type 0)", "网络直接使用像素值（norm_type 0）"
+
+
+def _has_normalisation(spec: InputSpec) -> bool:
+    return any(spec.mean) or any(x != 1 for x in spec.scale)
 
 
 def _equal(nodes: tuple[Node, ...]) -> list[str]:

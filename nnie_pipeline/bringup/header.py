@@ -21,6 +21,7 @@ from nnie_pipeline.wk.header import BLOB_TYPES
 
 HEADER = "nnie_model.h"
 _LARGEST_PLAIN = 126
+_TABLE = "NNIE_TABLE"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,13 @@ def header(network: Network, head: Head | None, layout: Layout | None) -> str:
         "/* Made by nnie bringup; every number comes from the model's spec and network. */",
         "#ifndef NNIE_MODEL_H",
         "#define NNIE_MODEL_H",
+        "",
+        "/* A program need not use every table. */",
+        "#ifdef __GNUC__",
+        f"#define {_TABLE} static __attribute__((unused)) const",
+        "#else",
+        f"#define {_TABLE} static const",
+        "#endif",
         "",
         f"#define NNIE_MODEL {text(network.name)}",
         "",
@@ -109,8 +117,8 @@ def _input(network: Network) -> list[str]:
         f"#define NNIE_ANCHOR {text(spec.anchor)}",
         _array("int", "nnie_fill", map(str, spec.fill)),
         "",
-        "/* (pixel - mean) * scale, one value a channel in the order of NNIE_NETWORK_COLOUR. The",
-        "   .wk does this itself (norm_type): never do it a second time on the CPU. */",
+        "/* (pixel - mean) * scale, one value a channel in the order of NNIE_NETWORK_COLOUR: what",
+        "   the .wk does by norm_type, beside the network's own layers. Never do it on the CPU. */",
         f"#define NNIE_NETWORK_COLOUR {text(spec.colour)}",
         _array("double", "nnie_mean", map(_number, spec.mean)),
         _array("double", "nnie_scale", map(_number, spec.scale)),
@@ -136,7 +144,7 @@ def _outputs(nodes: Sequence[Node]) -> list[str]:
         "    int channels, height, width, count;",
         *(f"    int stride_{x};" for x in ALIGNMENTS),
         "} nnie_node_t;",
-        "static const nnie_node_t nnie_nodes[NNIE_OUTPUTS] = {",
+        f"{_TABLE} nnie_node_t nnie_nodes[NNIE_OUTPUTS] = {{",
         *(
             f"    {{{text(x.name)}, {x.channels}, {x.height}, {x.width}, {x.count}, "
             f"{', '.join(str(x.stride(y)) for y in ALIGNMENTS)}}},"
@@ -168,8 +176,7 @@ def _detector(head: Head, layout: Layout) -> list[str]:
             "",
             "/* Sides of the square anchors in pixels, in the order of the channels. */",
             f"#define NNIE_MOST_ANCHORS {most}",
-            f"static const double nnie_sides[NNIE_LEVELS][NNIE_MOST_ANCHORS] = "
-            f"{{{', '.join(rows)}}};",
+            f"{_TABLE} double nnie_sides[NNIE_LEVELS][NNIE_MOST_ANCHORS] = {{{', '.join(rows)}}};",
         ]
     if isinstance(head, RetinaFace | UltraFace):
         lines += [
@@ -190,7 +197,7 @@ def _detector(head: Head, layout: Layout) -> list[str]:
         numbers = ", ".join(map(str, part.nodes))
         rows_flags = ", ".join(str(int(x)) for x in part.rows)
         lines.append(
-            f"static const nnie_part_t nnie_{part.name} = "
+            f"{_TABLE} nnie_part_t nnie_{part.name} = "
             f"{{{part.values}, {{{numbers}}}, {{{rows_flags}}}}};"
         )
     return lines
@@ -202,7 +209,7 @@ def _landmarks(layout: Layout) -> int:
 
 def _array(kind: str, name: str, values: Iterable[str]) -> str:
     items = list(values)
-    return f"static const {kind} {name}[{len(items)}] = {{{', '.join(items)}}};"
+    return f"{_TABLE} {kind} {name}[{len(items)}] = {{{', '.join(items)}}};"
 
 
 def _number(value: float) -> str:

@@ -31,6 +31,19 @@ def command(
         kit = write_kit(build, out, count, progress)
     said = f"{len(kit.pictures)} inputs with {kit.outputs} outputs in float, 16 and 8 bit"
     say(f"{said}: {kit.folder}, {kit.archive.name}")
+    if not kit.decoder:
+        say("no nnie_decoder.c: the model's spec names no head")
+    for run, names in kit.blurred.items():
+        if names:
+            few = run != "16bit"
+            outputs = ", ".join(
+                f"{x} ({y} of {len(kit.pictures)} inputs)" for x, y in names.items()
+            )
+            say(
+                f"{run.replace('bit', ' bit')} blurs outputs so far that check.py cannot compare "
+                f"them with the board's: {outputs}; remedy: {'16 bit, ' if few else ''}more "
+                f"calibration pictures{' or nnie mixed' if few else ''}"
+            )
     say(f"with the .wk of nnie_mapper in {build / 'mapper'}:")
     for line in [*board_commands(kit.name, kit.size, build, kit.folder), *board_notes(kit.name)]:
         say(f"  {line}")

@@ -55,7 +55,10 @@ _OWN = frozenset(
 
 @dataclass(frozen=True)
 class Kit:
-    """What was written: folder, archive, inputs, outputs of each; the model, (height, width)."""
+    """What was written: folder, archive, inputs, outputs of each; the model, (height, width),
+    whether there is a decoder, and of each simulated run the outputs that the number format blurs
+    too far to compare them with a board's, and on how many inputs.
+    """  # fmt: skip
 
     folder: Path
     archive: Path
@@ -63,6 +66,8 @@ class Kit:
     outputs: int
     name: str
     size: tuple[int, int]
+    decoder: bool
+    blurred: dict[str, dict[str, int]]
 
 
 def write_kit(
@@ -83,6 +88,11 @@ def write_kit(
         InputError: no complete build, no such count, a network of several inputs or with layers
             on the CPU, or a folder that holds other files.
     """
+    if (build / "convert").is_dir() and not (build / "simulate" / "ranges.json").is_file():
+        raise InputError(
+            f"{build} has no simulate/ranges.json, of which the golden outputs are made; nnie run "
+            "again with its model, size and --build makes what is missing"
+        )
     built = open_build(build)
     record = read_set(build / "calibration")
     if not 1 <= count <= MOST_PICTURES:
@@ -121,7 +131,7 @@ def write_kit(
             (target / DECODER).write_text(decoder(spec.head.decoder), encoding="ascii")
         probe = next((file for name, file, _, _ in inputs if name == PROBE), None)
         for language in LANGUAGES:
-            text = checklist(language, network, chip, probe, head is not None)
+            text = checklist(language, network, built.original, chip, probe, head is not None)
             (target / f"CHECKLIST.{language}.md").write_text(text, encoding="utf-8")
         (target / "PICTURES.txt").write_text(_licences(built, inputs), encoding="utf-8")
         (target / "check.py").write_bytes(Path(check.__file__).read_bytes())
@@ -132,7 +142,24 @@ def write_kit(
     archive = _archive(folder)
     with files.added_files(archive.parent) as beside:
         (beside / archive.name).write_bytes(packed)
-    return Kit(folder, archive, tuple(x[0] for x in inputs), len(nodes), spec.name, built.size)
+    names = tuple(x[0] for x in inputs)
+    return Kit(
+        folder, archive, names, len(nodes), spec.name, built.size, head is not None,
+        _blurred(kit["limits"], nodes),
+    )  # fmt: skip
+
+
+def _blurred(
+    limits: dict[str, dict[str, list[dict[str, float]]]], nodes: tuple[Node, ...]
+) -> dict[str, dict[str, int]]:
+    found = {}
+    for run in RUNS:
+        counts = {
+            x.name: sum(check.is_blurred(of[run][x.number]) for of in limits.values())
+            for x in nodes
+        }
+        found[run] = {name: count for name, count in counts.items() if count}
+    return found
 
 
 def _kit(built: Built, nodes: tuple[Node, ...]) -> dict[str, Any]:
