@@ -271,6 +271,25 @@ def test_what_cannot_be_compared_is_collected(tmp_path: Path, place: Path, cli: 
     assert (done.status, "whether the .wk is of this network is not known" in done.out) == (0, True)
 
 
+@pytest.mark.parametrize("name", ["other", "other_report"])
+def test_a_reported_output_has_either_name(tmp_path: Path, name: str) -> None:
+    prototxt, _ = branched(tmp_path)
+    text = prototxt.read_text().replace('top: "other"', 'top: "other_report"')
+    prototxt.write_text(text)
+    outputs = [("fc", 1, 5, 1, 4), (name, 16, 24, 2, 0)]
+    wk = compiled(tmp_path, ([("data", 16, 24, 3, 2)], outputs))
+    cfg = read_cfg(f"[prototxt_file] {prototxt.name}\n[is_simulation] 1\n")
+    assert wk_problem(Path(wk["1"]), cfg, tmp_path) is None
+
+
+def test_yuv_pictures_may_have_any_channels(tmp_path: Path) -> None:
+    prototxt, _ = branched(tmp_path)
+    cfg = read_cfg(f"[prototxt_file] {prototxt.name}\n[is_simulation] 1\n")
+    for height, fits in ((16, True), (24, False)):
+        wk = compiled(tmp_path, ([("data", height, 24, 1, 2)], BRANCHED[1]))
+        assert (wk_problem(Path(wk["1"]), cfg, tmp_path) is None) == fits
+
+
 def test_public_files_are_of_their_own_networks_only(tmp_path: Path, shared: Path) -> None:
     models = shared / "models"
     wk = models / "retinaface_mnet025" / "mnet_640_inst.wk"

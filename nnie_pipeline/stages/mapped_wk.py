@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nnie_pipeline.caffe.files import read_net
-from nnie_pipeline.caffe.net import Shape
+from nnie_pipeline.caffe.net import REPORT_MARKER, Shape
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.errors import NnieError
 from nnie_pipeline.mapper.cfg import Cfg
@@ -71,14 +71,18 @@ def wk_problem(wk: Path | None, cfg: Cfg, home: Path) -> Explanation | None:
 
 
 def _spelled_alike(header: WkHeader, shapes: dict[str, Shape]) -> WkHeader:
-    """The header with sizes that mean the same written as the network's.
+    """The header with names and sizes that mean the same written as the network's.
 
     Vectors stand there with their length as the width (SVP_BLOB_TYPE_VEC_S32, HiSVP API
-    reference), and what YUV pictures have as channels is documented nowhere.
+    reference); what YUV pictures have as channels, and whether a name keeps the marker of a
+    reported output, is documented nowhere.
     """
     by_name = {x.replace("/", "_")[:31]: y for x, y in shapes.items()}
 
     def alike(blob: WkBlob) -> WkBlob:
+        marked = f"{blob.name}{REPORT_MARKER}"[:31]
+        if blob.name not in by_name and marked in by_name:
+            blob = replace(blob, name=marked)
         shape = by_name.get(blob.name, ())[1:]
         yuv = blob.type.startswith("YVU") and (blob.height, blob.width) == shape[1:]
         count = blob.channels * blob.height * blob.width
