@@ -80,6 +80,16 @@ def test_what_only_looks_useless_is_kept() -> None:
         assert look(picture).useless is None, look(picture).useless
 
 
+def test_a_few_pixels_of_another_colour_change_nothing() -> None:
+    """The farthest colours that there are, on as many pixels as are left aside."""
+    for plain, other, reason in ((0, 255, "black"), (255, 0, "white"), (99, 255, "of one colour")):
+        picture = np.full((100, 100, 3), plain, np.uint8)
+        picture[:2] = other
+        assert str(look(picture).useless).startswith(f"{reason} (98%")
+        picture[2] = other
+        assert look(picture).useless is None or plain == 255
+
+
 def test_some_of_the_pixels_tell_what_all_do(shared: Path) -> None:
     for item in find_pictures(shared / "images" / "crowd"):
         picture = read_picture(item.path)[0]

@@ -19,6 +19,12 @@ _LEAST_SIDE = 16
 _NARROWEST = 10
 _SAME = 8
 _NEARLY_ALL = 0.98
+_LARGEST_SPREAD = 45.0
+"""Standard deviation above which a channel is neither black, white nor of one level.
+
+98 % of it within 24 levels of one and the rest anywhere make 43.
+"""
+
 _OVER_EXPOSED = 0.5
 _BURNT_OUT = 0.1
 
@@ -60,23 +66,24 @@ def useless(shown: Picture, sides: tuple[int, int]) -> str | None:
     if too_narrow(sides):
         return f"too small or narrow ({sides[0]}x{sides[1]}, height x width)"
     # OpenCV on planes: a tenth of numpy's time on pixels, and this is done for every picture.
-    luma = np.asarray(cv2.cvtColor(shown, cv2.COLOR_BGR2GRAY), np.uint8)
     blue, green, red = cv2.split(shown)
     darkest = np.asarray(cv2.min(cv2.min(blue, green), red), np.uint8)
     brightest = np.asarray(cv2.max(cv2.max(blue, green), red), np.uint8)
-    # A pure blue of 200 has a luma of 23, and is not black.
-    black = _share((luma <= BLACK) & (brightest <= _TINTED))
-    if black >= _NEARLY_ALL:
-        return f"black ({black:.0%} of it)"
-    white = _share((luma >= WHITE) & (darkest >= 255 - _TINTED))
-    if white >= _NEARLY_ALL:
-        return f"white ({white:.0%} of it)"
-    half = luma.size // 2
-    middle = [int(np.partition(x.reshape(-1), half)[half]) for x in (blue, green, red)]
-    low, high = ([x + y for x in middle] for y in (-_SAME, _SAME))
-    same = _share(np.asarray(cv2.inRange(shown, np.array(low), np.array(high))))
-    if same >= _NEARLY_ALL:
-        return f"of one colour ({same:.0%} of it)"
+    if cv2.meanStdDev(shown)[1].max() <= _LARGEST_SPREAD:
+        luma = np.asarray(cv2.cvtColor(shown, cv2.COLOR_BGR2GRAY), np.uint8)
+        # A pure blue of 200 has a luma of 23, and is not black.
+        black = _share((luma <= BLACK) & (brightest <= _TINTED))
+        if black >= _NEARLY_ALL:
+            return f"black ({black:.0%} of it)"
+        white = _share((luma >= WHITE) & (darkest >= 255 - _TINTED))
+        if white >= _NEARLY_ALL:
+            return f"white ({white:.0%} of it)"
+        half = luma.size // 2
+        middle = [int(np.partition(x.reshape(-1), half)[half]) for x in (blue, green, red)]
+        low, high = ([x + y for x in middle] for y in (-_SAME, _SAME))
+        same = _share(np.asarray(cv2.inRange(shown, np.array(low), np.array(high))))
+        if same >= _NEARLY_ALL:
+            return f"of one colour ({same:.0%} of it)"
     clipped = _share(brightest >= CLIPPED)
     if clipped >= _OVER_EXPOSED and _share(darkest >= CLIPPED) >= _BURNT_OUT:
         return f"over-exposed ({clipped:.0%} of it is clipped)"
