@@ -100,6 +100,14 @@ def test_exchanged_layers(shared: Path, bits: int, what: str, pair: tuple[str, s
         assert "batchnorm" in proof.verdict
 
 
+@pytest.mark.parametrize("what", ["weights", "weights and norm"])
+def test_two_exchanged_layers_are_the_whole_reason(shared: Path, what: str) -> None:
+    one, two = "mobilenet0_conv14", "mobilenet0_conv16"
+    proof = changed(shared, 16, lambda net: exchange(net, one, two, what))
+    assert proof.reasons[0] == f"layers in another order: the file has {one} and {two} exchanged"
+    assert not any("times" in x or "conv15" in x or "conv17" in x for x in proof.reasons)
+
+
 @both_widths
 def test_layers_in_a_ring(shared: Path, bits: int) -> None:
     def change(net: Net) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
 
+from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.wk.compared import file_codes, straight
 from nnie_pipeline.wk.eps import eps_reason
 from nnie_pipeline.wk.fit import Fitted, fit
@@ -79,3 +81,21 @@ def _directions(values: Vector) -> Vector:
     flat = values.reshape(len(values), -1)
     size = np.linalg.norm(flat, axis=1, keepdims=True)
     return np.asarray(flat / np.where(size > 0, size, 1.0), np.float64)
+
+
+def exchanged_layers(net: Net, fitted: Sequence[Fitted]) -> tuple[str, str] | None:
+    """The only two layers whose weights the file has in each other's place."""
+    forms: dict[object, list[str]] = {}
+    by_place = sorted(fitted, key=lambda x: x.layer.number)
+    for found in by_place:
+        own = found.predicted
+        form = (own.geometry.deconvolution, own.geometry.depthwise, own.codes.shape)
+        forms.setdefault(form, []).append(own.name)
+    place = {x.name: i for i, x in enumerate(net.layers)}
+    apart = [
+        pair
+        for names in forms.values()
+        for pair in zip(sorted(names, key=lambda x: place[x]), names, strict=True)
+        if pair[0] != pair[1]
+    ]
+    return apart[0] if len(apart) == 2 else None

@@ -16,6 +16,7 @@ from nnie_pipeline.rewrite import merge_batch_norm
 from nnie_pipeline.wk.fit import Fitted, fit, pair
 from nnie_pipeline.wk.inputs_outputs import blob_reasons
 from nnie_pipeline.wk.model import WkLayer, WkModel
+from nnie_pipeline.wk.orders import exchanged_layers
 from nnie_pipeline.wk.predict import Predicted, predict, require_numbers
 from nnie_pipeline.wk.reading import factor_open, makers_of, scaled_reason, z_of_rows, z_read
 from nnie_pipeline.wk.reasons import headline, layer_reason
@@ -222,7 +223,12 @@ def _reasons(
             else f"another network: {len(unpaired)} of the file's {len(layers)} layers have no "
             f"counterpart among the network's {len(predicted)}"
         )
-    order = _order(net, fitted)
+    order, both = _order(net, fitted), exchanged_layers(net, fitted)
+    if order is not None and both is not None:
+        # What the layers around them read and their own words differ by that alone.
+        known = {*both, *(x.predicted.name for x in fitted if x.complete)}
+        wrong = [x for x in wrong if x.name not in known]
+        order = f"layers in another order: the file has {both[0]} and {both[1]} exchanged"
     if order is not None:
         reasons.append(order)
     if rows:
