@@ -204,11 +204,20 @@ def test_what_stays_open_is_said(shared: Path, bits: int) -> None:
     def leaky(net: Net) -> None:
         net.find("mobilenet0_relu5").params.relu_param.negative_slope = 0.1
 
-    for change in (product, leaky, lambda net: None):
+    def flat(net: Net) -> None:
+        layer = net.find("rf_c3_det_context_conv2")
+        layer.weights = [layer.weights[0].reshape(16, 16, 1, 9), *layer.weights[1:]]
+        convolution = layer.params.convolution_param
+        for field in ("kernel_size", "pad", "kernel_h", "kernel_w", "pad_h", "pad_w"):
+            convolution.ClearField(field)
+        convolution.kernel_h, convolution.kernel_w, convolution.pad_w = 1, 9, 4
+
+    for change in (product, leaky, flat, lambda net: None):
         proof = changed(change)
         assert proof.holds
         assert proof.unproven == (
             "slope of activations",
+            "shape of kernels of as many weights",
             "padding and dilation beyond the size they give",
             "operation and factors of Eltwise",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,7 +38,10 @@ def command(
     ] = None,
     export: Annotated[
         Path | None,
-        typer.Option(help="folder for .npy: codes and words; weights if --against proves them"),
+        typer.Option(
+            help="folder for .npy: codes, words and the weights whose z the file tells; all "
+            "weights if --against proves them"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
@@ -69,7 +72,7 @@ def command(
         proof = _prove(model, against, weights, bits)
     if as_json:
         extra = {} if proof is None else {"against": {**proof.to_dict(), **_parameters(proof)}}
-        typer.echo(to_json({**model.to_dict(), **extra}), nl=False)
+        typer.echo(to_json({**_model(model), **extra}), nl=False)
     elif proof is None:
         _show_contents(model)
     else:
@@ -80,6 +83,15 @@ def command(
         export_model(model, proof, export)
     if proof is not None and not proof.holds:
         fail(f"{file.name} {proof.verdict}", 1)
+
+
+def _model(model: WkModel) -> dict[str, Any]:
+    from nnie_pipeline.wk.weight_z import weight_z
+
+    found = model.to_dict()
+    for row, layer in zip(found["layers"], model.layers, strict=True):
+        row["z_of_weights"] = weight_z(model, layer)
+    return found
 
 
 def _compare_header(file: Path, prototxt: Path, as_json: bool) -> None:
@@ -204,13 +216,18 @@ def _blobs(header: WkHeader) -> Table:
 def _layers(model: WkModel) -> Table:
     from rich.table import Table
 
-    table = Table("layer", "type", "outputs", "size", "z", "scale words", "bytes", "zero")
+    from nnie_pipeline.wk.weight_z import weight_z
+
+    table = Table(
+        "layer", "type", "outputs", "size", "z", "z of weights", "scale words", "bytes", "zero"
+    )
     for layer in model.layers:
         kind = "depthwise" if layer.depthwise else layer.type
         zeros = 100 * layer.zeros / layer.parameters.codes.size
         table.add_row(
             str(layer.number), kind, str(layer.outputs), f"{layer.height}x{layer.width}",
             "Q20.12" if layer.z_out is None else str(layer.z_out),
+            _range(weight_z(model, layer)) or "not told",
             "one" if layer.one_scale and not layer.depthwise else "each output",
             str(layer.stored), f"{zeros:.0f} %",
         )  # fmt: skip

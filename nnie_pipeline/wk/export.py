@@ -12,6 +12,7 @@ from nnie_pipeline.errors import CheckError
 from nnie_pipeline.files import added_files, to_json
 from nnie_pipeline.wk.model import WkModel
 from nnie_pipeline.wk.proof import Proof
+from nnie_pipeline.wk.weight_z import known_weights
 
 INDEX = "layers.json"
 """Beside the weights: number and name of each layer, and its two files."""
@@ -24,9 +25,10 @@ def export_model(model: WkModel, proof: Proof | None, folder: Path) -> None:
     """Write every decoded layer.
 
     Without `proof`: `layerNN.codes.npy`, int16 (outputs, cells), and `layerNN.words.npy`, int32
-    (3, outputs): bias, scale, shift. z of weights is not in the file, so no weights can be
-    told. With it: `NAME.npy`, float32 in the caffemodel's shape, `NAME.words.npy`, and
-    `layers.json`, which tells the files of each layer: not every name can be that of a file.
+    (3, outputs): bias, scale, shift; where the file tells z of weights `layerNN.weights.npy`,
+    float32 (outputs, cells), NaN in outputs of which it does not. With it: `NAME.npy`, float32
+    in the caffemodel's shape, `NAME.words.npy`, and `layers.json`, which tells the files of each
+    layer: not every name can be that of a file.
 
     Raises:
         CheckError: by `proof` the weights are others, so that z of weights is not known.
@@ -43,15 +45,18 @@ def export_model(model: WkModel, proof: Proof | None, folder: Path) -> None:
                 name = f"layer{layer.number:02}"
                 np.save(place / f"{name}.codes.npy", layer.parameters.codes)
                 np.save(place / f"{name}.words.npy", layer.parameters.words())
+                weights = known_weights(model, layer)
+                if weights is not None:
+                    np.save(place / f"{name}.weights.npy", weights)
             return
         rows = []
         names = file_names([(x.layer.number, x.predicted.name) for x in proof.fitted])
         for found, name in zip(proof.fitted, names, strict=True):
-            weights, words = _files(name)
-            np.save(place / weights, found.dequantised())
+            file, words = _files(name)
+            np.save(place / file, found.dequantised())
             np.save(place / words, found.layer.parameters.words())
             whose = {"number": found.layer.number, "name": found.predicted.name}
-            rows.append({**whose, "weights": weights, "words": words})
+            rows.append({**whose, "weights": file, "words": words})
         (place / INDEX).write_text(to_json(rows), encoding="utf-8")
 
 

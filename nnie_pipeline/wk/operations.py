@@ -169,6 +169,7 @@ def not_told(found: Sequence[Operation], softmax_told: bool) -> list[str]:
     types = {x.layer.type for x in found}
     said = [
         (_active(found), "slope of activations"),
+        (any(_window(x.layer) for x in found), "shape of kernels of as many weights"),
         (any(_window(x.layer) for x in found), "padding and dilation beyond the size they give"),
         ("Pooling" in types, "method and window of Pooling"),
         ("Eltwise" in types, "operation and factors of Eltwise"),
