@@ -271,6 +271,7 @@ def test_command_refuses_what_is_not_proven(small: tuple[Net, list[str]], tmp_pa
         (["--bits", "mixed"], "leave --clip and mixed out"),
         (["--mode", "exact"], "there are float and fixed"),
         (["--mode", "fixed", "--assume", "outputs=exact"], "mode fixed computes in whole numbers"),
+        (["--assume", "products=down"], "is of --mode fixed alone"),
     ],
 )
 def test_command_refuses_what_does_not_go_together(

@@ -74,6 +74,8 @@ def command(
     chosen: Mode = "fixed" if mode == "fixed" else "float"
     width = None if bits is None else parse_bits(bits)
     switches = parse_assumptions(assume or ())
+    if chosen == "float" and "products" in switches.changed():
+        raise InputError("--assume products= is of --mode fixed alone: add it, or leave this out")
     if ranges is not None and clip is not None:
         raise InputError("--ranges holds finished ranges; --clip needs pictures: leave one out")
     net = read_net(existing_file(prototxt, "prototxt"), existing_file(caffemodel, "caffemodel"))
