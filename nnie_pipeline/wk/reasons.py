@@ -57,7 +57,6 @@ def layer_reason(
     `before` is the z that the layer before writes, where one is known.
     """
     norm = norm_of(given, found.predicted.name, shapes, merged)
-    both = compare(found)
     ahead = _ahead(found, model, given, norm)
     if ahead is not None:
         return ahead
@@ -65,14 +64,16 @@ def layer_reason(
         return (
             eps_reason(found, model, norm, before)
             or exchanged_reason(found, model, given, norm, before)
-            or half_reason(found, model, both, norm)
+            or half_reason(found, model, compare(found), norm)
             or _words(found, norm)
         )
+    first = channels_reason(found, model, norm, before) or eps_reason(found, model, norm, before)
+    if first is not None:
+        return first
+    both = compare(found)
     few = np.count_nonzero(~both.equal) * 4 < both.equal.size
     return (
-        channels_reason(found, model, norm, before)
-        or eps_reason(found, model, norm, before)
-        or half_reason(found, model, both, norm)
+        half_reason(found, model, both, norm)
         or rows_reason(found, norm)
         or clipped_reason(found, both, norm)
         or cut_reason(both, norm)
