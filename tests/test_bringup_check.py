@@ -180,7 +180,7 @@ def test_noise_as_far_as_the_readings_does_not_hide_which_it_is(
     apart.
     """
     pulled = pull(kit, tmp_path / "pulled", run, f"probe.{reading}".replace(".expected", ""))
-    noisy(kit, pulled, run, 1.3)
+    noisy(kit, pulled, run, 0.9)
     ran = check(kit, pulled, "--bits", run.removesuffix("bit"))
     (said,) = (x for x in ran.out.splitlines() if "channel" in x and "output" not in x)
     state = "ok   channels and means are read as the cfg" if reading == "expected" else "FAIL "

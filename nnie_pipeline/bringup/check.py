@@ -40,8 +40,8 @@ WIDEST = 0.7
 # Measured on three networks whose layers' z were moved at random by up to 24 steps of 8 bits (an
 # octave and a half): the right reading always came first, with a doubt of 0.33 at most.
 CLEAR = 0.35
-# Measured on four networks: boards with other z lie at most 1.4 limits, and 1.1 times the way to
-# the next reading, from theirs; rolled, permuted, scaled or random words above 2 of one or both.
+# Measured on four networks: boards with other z lie within the limits, and at most 1.1 times the
+# way to the next reading, from theirs; most rolled, scaled or random words above one or twice that.
 NEAR = 2.0
 FILE = re.compile(
     r"seg(\d{1,4})_layer(\d{1,9})_output(\d{1,4})_(?:inst|func|board)\.linear\.hex", re.ASCII
@@ -353,7 +353,7 @@ def view(kit: "dict[str, Any]", run: str, seen: str, loaded: "list[Loaded]") -> 
         best,
         max(doubts, default=0.0),
         far[best],
-        far[best] <= NEAR**2 * min([max(2.25 * noise, least), *ways.values()]),
+        far[best] <= min([max(2.25 * noise, least), *(NEAR**2 * x for x in ways.values())]),
         nearest if pictures[nearest] < far[best] else "",
     )
 
