@@ -170,7 +170,8 @@ def _inside(placement: Placement, spec: InputSpec) -> tuple[slice, slice]:
 
 def _levels(planes: npt.NDArray[np.uint8], placement: Placement, spec: InputSpec) -> Counts:
     """How often each level occurs; the border, all of one level, is not counted one by one."""
-    inside = planes[(slice(None), *_inside(placement, spec))]
+    rows, columns = _inside(placement, spec)
+    inside = planes[:, rows, columns]
     # OpenCV counts in float32, which is exact up to 2^24 pixels; NNIE's sides end at 4096.
     counts = np.stack([cv2.calcHist([x], [0], None, [256], [0, 256]).reshape(-1) for x in inside])
     found = counts.astype(np.int64)

@@ -41,7 +41,8 @@ def proven(net: Net, file: Path, bits: int | None) -> tuple[Proof, int]:
     """The proof that `file` holds `net`, and its width.
 
     Raises:
-        CheckError: its weights are others, or it contradicts the network, or has another width than `bits`.
+        CheckError: its weights are others, it contradicts the network, or has another width
+            than `bits`.
         InputError: it is no chip file with parameters.
     """
     model = decode(file)

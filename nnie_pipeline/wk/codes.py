@@ -19,6 +19,7 @@ from nnie_pipeline.wk.layout import LANES, OUTPUTS, dealt
 
 Codes = npt.NDArray[np.int16]
 Words = npt.NDArray[np.int32]
+Vector = npt.NDArray[np.float64]
 HEAD = 64
 _RECORD = 16
 _WORDS = 4
@@ -127,3 +128,12 @@ def _raw(codes: Codes, bits: int) -> npt.NDArray[Any]:
     magnitude = np.maximum(np.abs(codes.astype(np.int32)) - 1, 0) << _SHIFT[bits]
     raw = np.where(codes > 0, magnitude, magnitude | _ZERO[bits])
     return np.asarray(raw, np.uint8 if bits == 8 else "<u2")
+
+
+def levels_of(codes: Codes, z: npt.ArrayLike, bits: int) -> Vector:
+    """The values that codes (outputs, ...) stand for, z a number or one for each output."""
+    offset = np.asarray(z, np.float64).reshape(-1, *[1] * (codes.ndim - 1))
+    offset = np.where(np.isneginf(offset), 0.0, offset)
+    steps = number_format(bits).steps
+    size = np.exp2((np.abs(codes.astype(np.float64)) - 1 + offset) / steps)
+    return np.asarray(np.sign(codes) * size, np.float64)

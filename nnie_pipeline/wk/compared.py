@@ -16,10 +16,10 @@ import numpy.typing as npt
 from nnie_pipeline.caffe.net import Array, Layer
 from nnie_pipeline.quant.gfpq import EQUAL_WEIGHTS
 from nnie_pipeline.quant.gfpq_format import number_format
-from nnie_pipeline.wk.codes import Codes
+from nnie_pipeline.wk.codes import Codes, Vector, levels_of
 from nnie_pipeline.wk.fit import Fitted
 from nnie_pipeline.wk.layout import Geometry, cell_places, conv_order
-from nnie_pipeline.wk.predict import FLOAT_ROUNDING, Vector, levels_of
+from nnie_pipeline.wk.predict import FLOAT_ROUNDING
 
 Flags = npt.NDArray[np.bool_]
 Bounds = tuple[Vector, Vector]

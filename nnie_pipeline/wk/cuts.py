@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from nnie_pipeline.quant.gfpq_format import number_format
+from nnie_pipeline.wk.codes import Vector
 from nnie_pipeline.wk.compared import Compared, Flags, straight
 from nnie_pipeline.wk.fit import Fitted
 from nnie_pipeline.wk.norm import Norm
-from nnie_pipeline.wk.predict import Vector
 
 TELLING = 3
 """One or two weights alone may be as if they were cut, for any reason."""

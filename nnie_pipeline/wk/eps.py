@@ -14,11 +14,11 @@ import numpy as np
 
 from nnie_pipeline.quant.gfpq_format import number_format
 from nnie_pipeline.rewrite.affine import Affine
+from nnie_pipeline.wk.codes import Vector
 from nnie_pipeline.wk.compared import IN_2_31, file_codes, row_factors, straight, word_steps
 from nnie_pipeline.wk.fit import Fitted
 from nnie_pipeline.wk.model import WkModel
 from nnie_pipeline.wk.norm import Norm
-from nnie_pipeline.wk.predict import Vector
 
 COMMON_EPS = (1e-5, 1e-3, 2e-5, 1e-4, 1e-6, 1e-7, 1e-8, 1e-12)
 """What frameworks and exporters use as eps of BatchNorm, most frequent first."""

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from nnie_pipeline.caffe.net import Array
 from nnie_pipeline.quant.gfpq_format import number_format
-from nnie_pipeline.wk.codes import Codes
+from nnie_pipeline.wk.codes import Codes, levels_of
 from nnie_pipeline.wk.layout import cell_places, conv_order
 from nnie_pipeline.wk.model import WkLayer, WkModel
-from nnie_pipeline.wk.predict import Predicted, levels_of
+from nnie_pipeline.wk.predict import Predicted
 
 Flags = npt.NDArray[np.bool_]
 _SAMPLE = 4096

@@ -11,6 +11,7 @@ from nnie_pipeline.caffe.net import Layer, Net, Shape
 from nnie_pipeline.quant.gfpq_format import number_format
 from nnie_pipeline.rewrite import merge_batch_norm
 from nnie_pipeline.rewrite.affine import Affine, affine_of, joined
+from nnie_pipeline.wk.codes import Vector
 from nnie_pipeline.wk.compared import (
     Bounds,
     file_codes,
@@ -21,7 +22,7 @@ from nnie_pipeline.wk.compared import (
 )
 from nnie_pipeline.wk.fit import Fitted, fit
 from nnie_pipeline.wk.model import WkModel
-from nnie_pipeline.wk.predict import Vector, predict
+from nnie_pipeline.wk.predict import predict
 
 _AFFINE = ("BatchNorm", "Scale", "Bias")
 _ALIKE = 0.02

@@ -9,12 +9,13 @@ from itertools import permutations
 import numpy as np
 
 from nnie_pipeline.caffe.net import Net
+from nnie_pipeline.wk.codes import Vector, levels_of
 from nnie_pipeline.wk.compared import file_codes, straight
 from nnie_pipeline.wk.eps import eps_reason
 from nnie_pipeline.wk.fit import Fitted, fit
 from nnie_pipeline.wk.model import WkModel
 from nnie_pipeline.wk.norm import Norm
-from nnie_pipeline.wk.predict import Vector, levels_of, predict
+from nnie_pipeline.wk.predict import predict
 
 _PICTURE = 3
 _REVERSED = (2, 1, 0)

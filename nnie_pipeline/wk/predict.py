@@ -23,10 +23,9 @@ from nnie_pipeline.quant.gfpq import EQUAL_WEIGHTS, quantize_weights
 from nnie_pipeline.quant.gfpq_format import number_format
 from nnie_pipeline.quant.words import LARGEST_WORD, bias_words, scale_words
 from nnie_pipeline.rewrite.affine import affine_of, joined, only_reader
-from nnie_pipeline.wk.codes import Codes, Words
+from nnie_pipeline.wk.codes import Codes, Vector, Words
 from nnie_pipeline.wk.layout import Geometry, cell_places, conv_order, geometry_of
 
-Vector = npt.NDArray[np.float64]
 Weights = Callable[[Array], Array]
 
 FLOAT_ROUNDING = 2.0**-21
@@ -184,15 +183,6 @@ def quantised(
         near = np.abs(exact - np.floor(exact) - 0.5) < steps * FLOAT_ROUNDING
     tie[:, places.reshape(-1)] = near.reshape(geometry.outputs, -1)
     return codes, tie, offset
-
-
-def levels_of(codes: Codes, z: npt.ArrayLike, bits: int) -> Vector:
-    """The values that codes (outputs, ...) stand for, z a number or one for each output."""
-    offset = np.asarray(z, np.float64).reshape(-1, *[1] * (codes.ndim - 1))
-    offset = np.where(np.isneginf(offset), 0.0, offset)
-    steps = number_format(bits).steps
-    size = np.exp2((np.abs(codes.astype(np.float64)) - 1 + offset) / steps)
-    return np.asarray(np.sign(codes) * size, np.float64)
 
 
 def _word(values: Vector) -> Words:

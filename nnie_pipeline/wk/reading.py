@@ -8,12 +8,15 @@ alone and tell the two apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from nnie_pipeline.caffe.net import Net
 from nnie_pipeline.quant.gfpq_format import number_format
-from nnie_pipeline.wk.fit import Fitted
 from nnie_pipeline.wk.model import WkLayer, WkModel
 from nnie_pipeline.wk.rows import INPUT
+
+if TYPE_CHECKING:
+    from nnie_pipeline.caffe.net import Net
+    from nnie_pipeline.wk.fit import Fitted
 
 _FUSED = frozenset({"BatchNorm", "Scale", "Bias", "ReLU", "Dropout"})
 _RANGE_STEPS = 1

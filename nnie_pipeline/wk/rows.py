@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from nnie_pipeline.caffe.net import Shape
 from nnie_pipeline.wk.model import RECORD_TYPES, WkRecord
+
+if TYPE_CHECKING:
+    from nnie_pipeline.caffe.net import Shape
 
 INPUT, OUTPUT, SOFTMAX, RESHAPE, ELTWISE = 44, 45, 16, 39, 27
 """Types of rows."""

@@ -9,13 +9,17 @@ all weights times the largest input are 1 to 6 octaves above the range.)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from nnie_pipeline.caffe.net import Array
 from nnie_pipeline.quant.gfpq_format import number_format
+from nnie_pipeline.wk.codes import levels_of
 from nnie_pipeline.wk.model import WkLayer, WkModel
-from nnie_pipeline.wk.predict import levels_of
 from nnie_pipeline.wk.reading import z_read
+
+if TYPE_CHECKING:
+    from nnie_pipeline.caffe.net import Array
 
 _Q42_ONLY = 1 << 20
 """A scale word from here on may count in 2^-31 as well."""
