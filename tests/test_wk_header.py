@@ -270,7 +270,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 def test_command_prints_json(tmp_path: Path) -> None:
-    status, output = run(str(write(tmp_path, Chip().build())), "--json")
+    status, output = run(str(write(tmp_path, Chip(trailer=b"").build())), "--json")
     assert status == 0
     found = json.loads(output)
     assert found["inputs"] == [

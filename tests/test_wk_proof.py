@@ -371,6 +371,11 @@ def test_a_prototxt_alone_is_compared_by_inputs_and_outputs(shared: Path, tmp_pa
     status, output = run(file, "--against", str(models / "mnet.prototxt"))
     assert status == 1
     assert "output 2 is face_rpn_bbox_pred_stride16 in the file" in output
+    assert "was not compiled from" not in output
+    both = (str(models / "mnet.prototxt"), str(models / "mnet.caffemodel"))
+    status, output = run(file, "--against", *both)
+    assert status == 0
+    assert "output 2 is face_rpn_bbox_pred_stride16 in the file" in output
     smaller = tmp_path / "smaller.prototxt"
     smaller.write_text(by_hand.read_text().replace("dim: 640", "dim: 512"))
     status, output = run(file, "--against", str(smaller))

@@ -102,11 +102,11 @@ def _compare_header(file: Path, prototxt: Path, as_json: bool) -> None:
 
     header = read_header(file)
     net = read_net(existing_file(prototxt, "network"))
-    order = order_reason(header, net)
-    reasons = blob_reasons(header, net) or ([order] if order else [])
+    reasons, order = blob_reasons(header, net), order_reason(header, net)
     if as_json:
-        typer.echo(to_json({**header.to_dict(), "against": {"reasons": reasons}}), nl=False)
-    elif not reasons:
+        found = {**header.to_dict(), "against": {"reasons": reasons or [*filter(None, [order])]}}
+        typer.echo(to_json(found), nl=False)
+    elif not reasons and order is None:
         console().print(
             f"{file.name} has the inputs and outputs of {prototxt.name}, in their order; whether "
             "it holds its weights is proven with the caffemodel behind it",
@@ -114,6 +114,12 @@ def _compare_header(file: Path, prototxt: Path, as_json: bool) -> None:
         )
     if reasons:
         fail(f"{file.name} was not compiled from {prototxt.name}: {reasons[0]}", 1)
+    if order is not None:
+        fail(
+            f"{file.name} has the inputs and outputs of {prototxt.name}, but {order}; the board "
+            "gives the file's order, so read outputs by it, or compile again",
+            1,
+        )
 
 
 def _prove(model: WkModel, prototxt: Path, caffemodel: Path, bits: int | None) -> Proof:
@@ -173,6 +179,8 @@ def _show_proof(file: Path, model: WkModel, proof: Proof) -> None:
         )
         if proof.holds:
             say.print(f"{file.name} {proof.verdict}", markup=False)
+        if proof.output_order is not None:
+            say.print(f"{proof.output_order}; the board gives the file's", markup=False)
         caveats = [*proof.open, *proof.unproven]
         if caveats:
             say.print(f"not proven from the file: {', '.join(caveats)}", markup=False)

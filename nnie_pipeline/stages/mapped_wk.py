@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
 from nnie_pipeline.caffe.files import read_net
-from nnie_pipeline.caffe.net import REPORT_MARKER, Shape
-from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.errors import NnieError
 from nnie_pipeline.mapper.cfg import Cfg
 from nnie_pipeline.mapper.messages import READ_LOG, Explanation
-from nnie_pipeline.wk.header import WkBlob, WkHeader, read_header
+from nnie_pipeline.wk.header import read_header
 from nnie_pipeline.wk.inputs_outputs import blob_reasons
 
 OTHER_NETWORK = "other-network"
@@ -55,12 +52,10 @@ def wk_problem(wk: Path | None, cfg: Cfg, home: Path) -> Explanation | None:
         return None
     name = cfg.get("prototxt_file") or ""
     try:
-        net = read_net(home / name, any_type=True)
-        shapes = infer(net)
+        reasons = blob_reasons(header, read_net(home / name, any_type=True))
     except NnieError as error:
         cause = f"whether the .wk is of this network is not known ({error})"
         return replace(_problem("net-unread", cause, "see nnie check"), severity="warning")
-    reasons = blob_reasons(_spelled_alike(header, shapes), net)
     if not reasons:
         return None
     more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
@@ -68,34 +63,6 @@ def wk_problem(wk: Path | None, cfg: Cfg, home: Path) -> Explanation | None:
         OTHER_NETWORK, f"the .wk is of another network than {name}: {reasons[0]}{more}",
         "see that this mapper compiles what the cfg names; nnie wk FILE.wk --against says more",
     )  # fmt: skip
-
-
-def _spelled_alike(header: WkHeader, shapes: dict[str, Shape]) -> WkHeader:
-    """The header with names and sizes that mean the same written as the network's.
-
-    Vectors stand there with their length as the width (SVP_BLOB_TYPE_VEC_S32, HiSVP API
-    reference); what YUV pictures have as channels, and whether a name keeps the marker of a
-    reported output, is documented nowhere.
-    """
-    by_name = {x.replace("/", "_")[:31]: y for x, y in shapes.items()}
-
-    def alike(blob: WkBlob) -> WkBlob:
-        marked = f"{blob.name}{REPORT_MARKER}"[:31]
-        if blob.name not in by_name and marked in by_name:
-            blob = replace(blob, name=marked)
-        shape = by_name.get(blob.name, ())[1:]
-        yuv = blob.type.startswith("YVU") and (blob.height, blob.width) == shape[1:]
-        count = blob.channels * blob.height * blob.width
-        if not yuv and (not 0 < len(shape) < 3 or count != math.prod(shape)):
-            return blob
-        channels, height, width = (*shape, 1, 1)[:3]
-        return replace(blob, channels=channels, height=height, width=width)
-
-    segments = tuple(
-        replace(x, inputs=tuple(map(alike, x.inputs)), outputs=tuple(map(alike, x.outputs)))
-        for x in header.segments
-    )
-    return replace(header, segments=segments)
 
 
 def _problem(name: str, cause: str, fix: str) -> Explanation:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 
-from nnie_pipeline.caffe.net import Net
+from nnie_pipeline.caffe.net import REPORT_MARKER, Net, Shape
 from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.wk.header import WkBlob, WkHeader
 
@@ -13,7 +14,12 @@ _NAME = 31
 
 
 def blob_reasons(header: WkHeader, net: Net) -> list[str]:
-    """Inputs and outputs of the header that are not those of the network."""
+    """Inputs and outputs of the header that are not those of the network.
+
+    Vectors stand there with their length as the width (SVP_BLOB_TYPE_VEC_S32, HiSVP API
+    reference). What YUV pictures have as channels, and whether a name keeps the marker of a
+    reported output, is documented nowhere: either way fits.
+    """
     shapes = infer(net)
     inputs = [y for x in header.segments for y in x.inputs]
     outputs = [y for x in header.segments for y in x.outputs]
@@ -24,7 +30,7 @@ def blob_reasons(header: WkHeader, net: Net) -> list[str]:
     ):
         ours = {_cut(x): shapes[x] for x in names}
         for blob in blobs:
-            shape = ours.pop(_cut(blob.name), None)
+            shape = ours.pop(_own_name(blob, ours), None)
             if shape is None:
                 if all(_cut(x.name) != _cut(blob.name) for x in blobs if x is not blob):
                     found.append(f"{what} {blob.name} of the file is none of the network's")
@@ -57,8 +63,18 @@ def _shared_name(blob: WkBlob, blobs: Sequence[WkBlob]) -> bool:
     return sum(x.name == blob.name for x in blobs) > 1
 
 
-def _same_shape(blob: WkBlob, shape: tuple[int, ...]) -> bool:
-    return (blob.channels, blob.height, blob.width) == (*shape[1:], 1, 1)[:3]
+def _own_name(blob: WkBlob, names: Collection[str]) -> str:
+    name, marked = _cut(blob.name), _cut(blob.name + REPORT_MARKER)
+    return marked if name not in names and marked in names else name
+
+
+def _same_shape(blob: WkBlob, shape: Shape) -> bool:
+    size = (blob.channels, blob.height, blob.width)
+    if len(shape) < 4:
+        return math.prod(size) == math.prod(shape[1:])
+    if blob.type.startswith("YVU"):
+        return size[1:] == shape[2:]
+    return size == shape[1:]
 
 
 def _cut(name: str) -> str:

@@ -14,7 +14,7 @@ from nnie_pipeline.caffe.shapes import infer
 from nnie_pipeline.errors import InputError
 from nnie_pipeline.rewrite import merge_batch_norm
 from nnie_pipeline.wk.fit import Fitted, fit, pair
-from nnie_pipeline.wk.inputs_outputs import blob_reasons
+from nnie_pipeline.wk.inputs_outputs import blob_reasons, order_reason
 from nnie_pipeline.wk.model import WkLayer, WkModel
 from nnie_pipeline.wk.orders import exchanged_layers
 from nnie_pipeline.wk.predict import Predicted, predict, require_numbers
@@ -56,9 +56,10 @@ class Proof:
 
     `holds` is whether weights and structure are proven; `weights_hold` whether the weights are
     and nothing contradicts the structure, of which `open` names what is not proven. `unproven`
-    names settings of the network that no file tells. `fitted` are the
-    layers of the file that have one of the network beside them; `net` is the network as the file
-    holds it: as it was given, or with BatchNorm merged.
+    names settings of the network that no file tells, `output_order` the first output that stands
+    at another place than in the network. `fitted` are the layers of the file that have one of
+    the network beside them; `net` is the network as the file holds it: as it was given, or with
+    BatchNorm merged.
     """
 
     holds: bool
@@ -67,6 +68,7 @@ class Proof:
     reasons: tuple[str, ...]
     open: tuple[str, ...]
     unproven: tuple[str, ...]
+    output_order: str | None
     layers: tuple[LayerProof, ...]
     fitted: tuple[Fitted, ...]
     net: Net
@@ -81,6 +83,7 @@ class Proof:
             "reasons": list(self.reasons),
             "open": list(self.open),
             "unproven": list(self.unproven),
+            "output_order": self.output_order,
             "layers": [vars(x) for x in self.layers],
         }
 
@@ -187,7 +190,7 @@ def _judge(
         verdict = f"holds this network: {counts}"
     return Proof(
         not reasons and not open_rows, not reasons, verdict, tuple(reasons), open_rows, unproven,
-        tuple(layers), tuple(fits), net,
+        order_reason(model.header, given), tuple(layers), tuple(fits), net,
     )  # fmt: skip
 
 
