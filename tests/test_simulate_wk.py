@@ -198,7 +198,7 @@ def test_command_records_where_its_numbers_come_from(
     net, arguments = small
     status, output = call(*arguments, "--mode", "fixed", "--assume", "products=down")
     assert status == 0, output
-    assert "net.wk holds this network" in output
+    assert "warning: net.wk holds the weights of this network" in output  # it has no instructions
     record = json.loads((tmp_path / "out" / "dump.json").read_text())
     numbers = record["numbers"]
     assert (numbers["weights"], numbers["z"], numbers["mode"]) == ("net.wk", "net.wk", "fixed")
